@@ -1,0 +1,27 @@
+# One library for each folder: podfence_folder(<target> LINK <what it may see>).
+# The link line is the list of folders that this one may include; tests/arch checks the #include lines.
+function(podfence_folder target)
+  cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  if(sources)
+    add_library(${target} STATIC ${sources})
+    target_link_libraries(${target} PUBLIC podfence_options ${ARG_LINK})
+  else()
+    add_library(${target} INTERFACE)
+    target_link_libraries(${target} INTERFACE podfence_options ${ARG_LINK})
+  endif()
+endfunction()
+
+# podfence_tests(<executable> LINK ... [LABELS ...]): all *_test.cpp of this folder as one GoogleTest program.
+function(podfence_tests target)
+  cmake_parse_arguments(ARG "" "" "LINK;LABELS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  if(NOT sources)
+    message(FATAL_ERROR "${CMAKE_CURRENT_SOURCE_DIR}: no test sources")
+  endif()
+  add_executable(${target} ${sources})
+  target_link_libraries(${target} PRIVATE podfence_options ${ARG_LINK} GTest::gtest_main GTest::gmock)
+  add_test(NAME ${target} COMMAND ${target})
+  set_tests_properties(${target} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 900)
+endfunction()

@@ -1,0 +1,12 @@
+# Install rules live beside the targets; here is what CPack makes of them.
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME podfence)
+set(CPACK_PACKAGE_VENDOR "Podfence")
+set(CPACK_PACKAGE_CONTACT "Podfence developers <podfence@localhost.invalid>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_SECTION net)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_STRIP_FILES ON)
+include(CPack)
