@@ -19,8 +19,8 @@ namespace podfence::netlink {
 /// The kernel's answer to one message: 0, or an errno with the extended text and where in the message it points.
 struct Ack {
   std::uint32_t sequence = 0;
-  int error = 0;               // 0 or a positive errno
-  std::string text;            // NLMSGERR_ATTR_MSG, may be empty
+  int error = 0;                        // 0 or a positive errno
+  std::string text;                     // NLMSGERR_ATTR_MSG, may be empty
   std::optional<std::uint32_t> offset;  // NLMSGERR_ATTR_OFFS: byte offset into the message that was sent
 };
 
@@ -29,7 +29,8 @@ std::optional<Ack> parse_ack(std::span<const std::byte> message);
 
 class Socket {
  public:
-  /// protocol: NETLINK_NETFILTER, NETLINK_ROUTE. Sets EXT_ACK and CAP_ACK, close-on-exec, and a receive deadline of 5 s.
+  /// protocol: NETLINK_NETFILTER, NETLINK_ROUTE. Sets EXT_ACK and CAP_ACK, close-on-exec, and a receive deadline of 5
+  /// s.
   static Result<Socket> open(int protocol);
   Socket(Socket&& other) noexcept;
   Socket& operator=(Socket&& other) noexcept;

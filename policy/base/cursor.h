@@ -26,8 +26,7 @@ class Cursor {
 
   /// The next sizeof(T) bytes as they lie in memory (host order).
   template <class T>
-    requires std::is_trivially_copyable_v<T>
-  std::optional<T> take_as() {
+  requires std::is_trivially_copyable_v<T> std::optional<T> take_as() {
     const auto taken = take(sizeof(T));
     if (!taken) return std::nullopt;
     T value;

@@ -28,10 +28,7 @@ class JsonWriter {
   JsonWriter& value(bool flag);
   JsonWriter& value(double number);
   template <std::integral T>
-    requires(!std::same_as<T, bool>)
-  JsonWriter& value(T number) {
-    return raw(std::to_string(number));
-  }
+  requires(!std::same_as<T, bool>) JsonWriter& value(T number) { return raw(std::to_string(number)); }
   JsonWriter& null() { return raw("null"); }
 
   /// A text that is JSON already.

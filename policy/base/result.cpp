@@ -4,14 +4,22 @@ namespace podfence {
 
 std::string_view name_of(Errc code) {
   switch (code) {
-    case Errc::invalid: return "invalid";
-    case Errc::limit: return "limit";
-    case Errc::not_found: return "not_found";
-    case Errc::refused: return "refused";
-    case Errc::permission: return "permission";
-    case Errc::unavailable: return "unavailable";
-    case Errc::busy: return "busy";
-    case Errc::io: return "io";
+    case Errc::invalid:
+      return "invalid";
+    case Errc::limit:
+      return "limit";
+    case Errc::not_found:
+      return "not_found";
+    case Errc::refused:
+      return "refused";
+    case Errc::permission:
+      return "permission";
+    case Errc::unavailable:
+      return "unavailable";
+    case Errc::busy:
+      return "busy";
+    case Errc::io:
+      return "io";
   }
   return "invalid";
 }

@@ -45,6 +45,8 @@ using Result = tl::expected<T, Error>;
 inline tl::unexpected<Error> fail(Errc code, std::string what) {
   return tl::unexpected<Error>(Error(code, std::move(what)));
 }
-inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(std::move(error)); }
+inline tl::unexpected<Error> fail(Error error) {
+  return tl::unexpected<Error>(std::move(error));
+}
 
 }  // namespace podfence

@@ -47,15 +47,21 @@ Result<Cidr> Cidr::parse(std::string_view text) {
   return around(*ip, static_cast<std::uint8_t>(length));
 }
 
-IpRange Cidr::range() const { return {base_, with_host_bits(base_, length_, true)}; }
+IpRange Cidr::range() const {
+  return {base_, with_host_bits(base_, length_, true)};
+}
 
 bool Cidr::contains(const IpAddr& ip) const {
   return ip.family() == base_.family() && with_host_bits(ip, length_, false) == base_;
 }
 
-bool Cidr::contains(const Cidr& other) const { return other.length_ >= length_ && contains(other.base_); }
+bool Cidr::contains(const Cidr& other) const {
+  return other.length_ >= length_ && contains(other.base_);
+}
 
-std::string Cidr::text() const { return base_.text() + "/" + std::to_string(length_); }
+std::string Cidr::text() const {
+  return base_.text() + "/" + std::to_string(length_);
+}
 
 std::vector<IpRange> merged(std::vector<IpRange> ranges) {
   std::sort(ranges.begin(), ranges.end());

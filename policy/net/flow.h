@@ -19,6 +19,8 @@ enum class Direction : std::uint8_t { ingress, egress };
 
 inline constexpr std::array<Direction, 2> directions{Direction::ingress, Direction::egress};
 
-inline constexpr std::string_view name_of(Direction d) { return d == Direction::ingress ? "ingress" : "egress"; }
+inline constexpr std::string_view name_of(Direction d) {
+  return d == Direction::ingress ? "ingress" : "egress";
+}
 
 }  // namespace podfence::net

@@ -19,7 +19,9 @@ enum class Family : std::uint8_t { ipv4 = 4, ipv6 = 6 };
 inline constexpr std::array<Family, 2> families{Family::ipv4, Family::ipv6};
 
 /// Bytes of an address of that family: 4 or 16.
-inline constexpr std::size_t address_size(Family f) { return f == Family::ipv4 ? 4 : 16; }
+inline constexpr std::size_t address_size(Family f) {
+  return f == Family::ipv4 ? 4 : 16;
+}
 
 class IpAddr {
  public:

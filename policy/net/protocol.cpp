@@ -12,13 +12,12 @@ struct Named {
   std::string_view name;
   Protocol protocol;
 };
-constexpr std::array<Named, 5> names{
-    Named{"TCP", tcp}, Named{"UDP", udp}, Named{"SCTP", sctp}, Named{"ICMP", icmp}, Named{"ICMPv6", icmpv6}};
+constexpr std::array<Named, 5> names{Named{"TCP", tcp}, Named{"UDP", udp}, Named{"SCTP", sctp}, Named{"ICMP", icmp},
+                                     Named{"ICMPv6", icmpv6}};
 
 bool same_ignoring_case(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 }  // namespace

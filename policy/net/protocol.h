@@ -21,7 +21,9 @@ inline constexpr Protocol icmpv6{58};
 inline constexpr Protocol sctp{132};
 
 /// The protocols that a NetworkPolicy port can name.
-inline constexpr bool has_ports(Protocol p) { return p == tcp || p == udp || p == sctp; }
+inline constexpr bool has_ports(Protocol p) {
+  return p == tcp || p == udp || p == sctp;
+}
 
 /// "TCP", "UDP", "SCTP", "ICMP", "ICMPv6" in any case, or a number 0-255.
 Result<Protocol> parse_protocol(std::string_view text);
