@@ -1,0 +1,137 @@
+#include "enforcer/agent/status.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <map>
+
+#include "policy/base/json_writer.h"
+#include "policy/evaluate/evaluate.h"
+
+namespace podfence::agent {
+namespace {
+
+void write_time(JsonWriter& json, std::string_view name, const std::optional<Clock::time_point>& t) {
+  if (t) json.field(name, time_text(*t));
+}
+
+/// Pods of this node that policy can select, by namespace.
+std::map<std::string, std::vector<const api::Pod*>> local_pods(const compile::Compiler& compiler) {
+  std::map<std::string, std::vector<const api::Pod*>> by_namespace;
+  for (const auto& [key, pod] : compiler.cluster().pods()) {
+    if (pod.node == compiler.settings().node && pod.selectable()) by_namespace[key.first].push_back(&pod);
+  }
+  return by_namespace;
+}
+
+void write_isolation(JsonWriter& json, const store::Cluster& cluster, const api::Pod& pod, net::Direction direction) {
+  json.key(net::name_of(direction)).begin_array();
+  for (const auto* policy : evaluate::isolating(cluster, pod, direction)) json.value(policy->meta.name);
+  json.end_array();
+}
+
+void write_pods(JsonWriter& json, const store::Cluster& cluster,
+                const std::map<std::string, std::vector<const api::Pod*>>& pods) {
+  json.key("pods").begin_array();
+  for (const auto& [namespace_, list] : pods) {
+    for (const auto* pod : list) {
+      json.begin_object().field("namespace", namespace_).field("pod", pod->meta.name);
+      json.key("ips").begin_array();
+      for (const auto& ip : pod->ips) json.value(ip.text());
+      json.end_array().key("isolated_by").begin_object();
+      for (const auto direction : net::directions) write_isolation(json, cluster, *pod, direction);
+      json.end_object().end_object();
+    }
+  }
+  json.end_array();
+}
+
+void write_policies(JsonWriter& json, const store::Cluster& cluster,
+                    const std::map<std::string, std::vector<const api::Pod*>>& pods) {
+  json.key("policies").begin_array();
+  for (const auto& [key, policy] : cluster.policies()) {
+    std::size_t selected = 0;
+    if (const auto here = pods.find(key.first); here != pods.end()) {
+      for (const auto* pod : here->second) selected += policy.pod_selector.matches(pod->meta.labels) ? 1 : 0;
+    }
+    json.begin_object().field("namespace", key.first).field("policy", key.second);
+    json.field("generation", policy.meta.generation);
+    json.field("ingress", policy.isolates_ingress).field("egress", policy.isolates_egress);
+    json.field("selected_pods", selected);
+    if (selected == 0) json.field("inert", "selects no pod of this node");
+    json.end_object();
+  }
+  json.end_array();
+}
+
+void write_activity(JsonWriter& json, const Activity& activity) {
+  json.key("commits").begin_object().field("count", activity.commits);
+  write_time(json, "last", activity.last_commit);
+  json.field("last_took_us", activity.last_commit_took.count());
+  json.field("last_operations", activity.last_commit_operations);
+  if (!activity.last_error.empty()) json.field("error", activity.last_error);
+  json.end_object();
+  json.key("drift").begin_object().field("repairs", activity.drift_repairs);
+  json.field("operations", activity.drift_operations);
+  write_time(json, "last", activity.last_drift);
+  json.end_object();
+  json.key("established").begin_object().field("revoked", activity.flows_revoked);
+  if (!activity.revoke_error.empty()) json.field("error", activity.revoke_error);
+  json.end_object();
+}
+
+void write_problems(JsonWriter& json, const StatusInputs& in) {
+  json.key("files").begin_array();
+  for (const auto& file : in.files) {
+    json.begin_object().field("file", file.file).field("last_good_content", file.stale).key("errors").begin_array();
+    for (const auto& message : file.messages) json.value(message);
+    json.end_array().end_object();
+  }
+  json.end_array();
+  json.key("withheld").begin_array();
+  for (const auto& w : in.reconciler.withheld()) {
+    json.begin_object().field("set", program::name_of(w.set));
+    json.field("element", program::text_of(w.set, w.element)).field("why", w.why).end_object();
+  }
+  json.end_array();
+  json.key("unguarded").begin_array();
+  for (const auto& address : in.unguarded) json.value(address);
+  json.end_array();
+}
+
+}  // namespace
+
+std::string time_text(Clock::time_point t) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(Clock::to_time_t(t)));
+}
+
+std::string_view state_of(const StatusInputs& in) {
+  if (!in.activity.enforcing_since) return "starting";
+  const bool whole = in.files.empty() && in.reconciler.withheld().empty() && in.activity.last_error.empty();
+  return whole ? "enforcing" : "degraded";
+}
+
+std::string status_json(const StatusInputs& in) {
+  const auto& compiler = in.reconciler.compiler();
+  const auto pods = local_pods(compiler);
+  const auto sizes = compiler.sizes();
+  std::string out;
+  JsonWriter json(out);
+  json.begin_object().field("version", in.version).field("node", compiler.settings().node);
+  json.field("source", in.source).field("state", state_of(in));
+  write_time(json, "started", in.activity.started);
+  write_time(json, "enforcing_since", in.activity.enforcing_since);
+  json.key("counts").begin_object().field("local_pods", sizes.local_pods);
+  json.field("pods", compiler.cluster().pods().size()).field("policies", compiler.cluster().policies().size());
+  json.field("relevant_policies", sizes.relevant_policies).field("peer_specs", sizes.peer_specs);
+  json.field("classes", sizes.classes).end_object();
+  write_activity(json, in.activity);
+  write_problems(json, in);
+  write_pods(json, compiler.cluster(), pods);
+  write_policies(json, compiler.cluster(), pods);
+  json.key("flows").raw(in.flows_json.empty() ? "null" : in.flows_json);
+  json.end_object();
+  return out;
+}
+
+}  // namespace podfence::agent

@@ -1,0 +1,59 @@
+#pragma once
+// What `podfence status` shows, as one JSON object: what is enforced, what is not and why, and what was lost.
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "enforcer/agent/reconciler.h"
+
+namespace podfence::agent {
+
+using Clock = std::chrono::system_clock;
+
+/// What the agent did since it started.
+struct Activity {
+  Clock::time_point started;
+  std::optional<Clock::time_point> enforcing_since;
+  std::uint64_t commits = 0;
+  std::optional<Clock::time_point> last_commit;
+  std::chrono::microseconds last_commit_took{0};
+  std::size_t last_commit_operations = 0;
+  std::string last_error;              // of the last failed commit; empty after a good one
+  std::uint64_t drift_repairs = 0;     // times that a foreign change was found and mended
+  std::uint64_t drift_operations = 0;  // elements and tables that were mended
+  std::optional<Clock::time_point> last_drift;
+  std::uint64_t flows_revoked = 0;  // established flows whose label was cleared
+  std::string revoke_error;
+};
+
+/// One source file that is not as it should be.
+struct FileProblem {
+  std::string file;
+  bool stale = false;  // its last good content is enforced
+  std::vector<std::string> messages;
+};
+
+struct StatusInputs {
+  std::string_view version;
+  const Reconciler& reconciler;
+  const Activity& activity;
+  std::vector<FileProblem> files;
+  std::string source;                  // as configured
+  std::string flows_json;              // of the flow pipeline, already JSON; "null" when there is none
+  std::vector<std::string> unguarded;  // local pod addresses without a host interface that could be guarded
+};
+
+/// "starting", "enforcing", "degraded"
+std::string_view state_of(const StatusInputs& in);
+
+std::string status_json(const StatusInputs& in);
+
+/// The same for people, from the JSON text that the agent answered.
+Result<std::string> status_text(std::string_view json);
+
+/// RFC 3339, UTC, seconds.
+std::string time_text(Clock::time_point t);
+
+}  // namespace podfence::agent

@@ -1,0 +1,120 @@
+#include <fmt/format.h>
+#include <simdjson.h>
+
+#include "enforcer/agent/status.h"
+
+namespace podfence::agent {
+namespace {
+
+using simdjson::dom::array;
+using simdjson::dom::element;
+
+std::string_view text_at(element e, const char* pointer) {
+  std::string_view text;
+  return e.at_pointer(pointer).get(text) == simdjson::SUCCESS ? text : std::string_view();
+}
+
+std::int64_t number_at(element e, const char* pointer) {
+  std::int64_t number = 0;
+  return e.at_pointer(pointer).get(number) == simdjson::SUCCESS ? number : 0;
+}
+
+bool flag_at(element e, const char* pointer) {
+  bool flag = false;
+  return e.at_pointer(pointer).get(flag) == simdjson::SUCCESS && flag;
+}
+
+std::vector<element> list_at(element e, const char* pointer) {
+  array list;
+  if (e.at_pointer(pointer).get(list) != simdjson::SUCCESS) return {};
+  return {list.begin(), list.end()};
+}
+
+std::string joined(const std::vector<element>& list) {
+  std::string out;
+  for (const auto item : list) {
+    std::string_view text;
+    if (item.get(text) != simdjson::SUCCESS) continue;
+    if (!out.empty()) out += ",";
+    out += text;
+  }
+  return out.empty() ? "-" : out;
+}
+
+bool has_list(element e, const char* pointer) {
+  return !list_at(e, pointer).empty();
+}
+
+void write_head(std::string& out, element e) {
+  out += fmt::format("podfence {} on node {}: {}\n", text_at(e, "/version"), text_at(e, "/node"), text_at(e, "/state"));
+  out += fmt::format("  source   {}\n", text_at(e, "/source"));
+  out += fmt::format("  counts   {} pods here of {}, {} policies ({} in force here), {} peer classes\n",
+                     number_at(e, "/counts/local_pods"), number_at(e, "/counts/pods"), number_at(e, "/counts/policies"),
+                     number_at(e, "/counts/relevant_policies"), number_at(e, "/counts/classes"));
+  out += fmt::format("  commits  {}, the last {} with {} operations in {} us\n", number_at(e, "/commits/count"),
+                     text_at(e, "/commits/last"), number_at(e, "/commits/last_operations"),
+                     number_at(e, "/commits/last_took_us"));
+  if (const auto error = text_at(e, "/commits/error"); !error.empty()) out += fmt::format("  ERROR    {}\n", error);
+  out += fmt::format("  drift    {} repairs, {} operations {}\n", number_at(e, "/drift/repairs"),
+                     number_at(e, "/drift/operations"), text_at(e, "/drift/last"));
+  out += fmt::format("  revoked  {} established flows {}\n", number_at(e, "/established/revoked"),
+                     text_at(e, "/established/error"));
+  out += fmt::format("  denied   {} packets: {} in records, {} stated as lost\n", number_at(e, "/flows/denied"),
+                     number_at(e, "/flows/recorded"), number_at(e, "/flows/lost"));
+}
+
+void write_problems(std::string& out, element e) {
+  if (has_list(e, "/files")) out += "\nFILES WITH ERRORS\n";
+  for (const auto file : list_at(e, "/files")) {
+    out += fmt::format("  {}{}\n", text_at(file, "/file"),
+                       flag_at(file, "/last_good_content") ? ": its last good content is enforced" : "");
+    for (const auto message : list_at(file, "/errors")) {
+      std::string_view text;
+      if (message.get(text) == simdjson::SUCCESS) out += fmt::format("    {}\n", text);
+    }
+  }
+  if (has_list(e, "/withheld")) out += "\nREFUSED BY THE KERNEL (closed instead)\n";
+  for (const auto w : list_at(e, "/withheld")) {
+    out += fmt::format("  {} {}: {}\n", text_at(w, "/set"), text_at(w, "/element"), text_at(w, "/why"));
+  }
+  if (has_list(e, "/unguarded")) {
+    out += fmt::format("\nNO HOST INTERFACE FOUND (sources not guarded)\n  {}\n", joined(list_at(e, "/unguarded")));
+  }
+}
+
+void write_objects(std::string& out, element e) {
+  if (has_list(e, "/pods")) out += "\nPODS OF THIS NODE\n";
+  for (const auto pod : list_at(e, "/pods")) {
+    out += fmt::format("  {}/{}  {}  ingress: {}  egress: {}\n", text_at(pod, "/namespace"), text_at(pod, "/pod"),
+                       joined(list_at(pod, "/ips")), joined(list_at(pod, "/isolated_by/ingress")),
+                       joined(list_at(pod, "/isolated_by/egress")));
+  }
+  if (has_list(e, "/policies")) out += "\nPOLICIES\n";
+  for (const auto policy : list_at(e, "/policies")) {
+    const auto inert = text_at(policy, "/inert");
+    out += fmt::format("  {}/{}  {}{}{}  ", text_at(policy, "/namespace"), text_at(policy, "/policy"),
+                       flag_at(policy, "/ingress") ? "ingress" : "",
+                       flag_at(policy, "/ingress") && flag_at(policy, "/egress") ? "," : "",
+                       flag_at(policy, "/egress") ? "egress" : "");
+    out += inert.empty() ? fmt::format("{} pods\n", number_at(policy, "/selected_pods"))
+                         : fmt::format("inert: {}\n", inert);
+  }
+}
+
+}  // namespace
+
+Result<std::string> status_text(std::string_view json) {
+  simdjson::dom::parser parser;
+  element e;
+  if (const auto error = parser.parse(simdjson::padded_string(json)).get(e)) {
+    return fail(Errc::invalid, std::string("the agent's status is no JSON: ") + simdjson::error_message(error));
+  }
+  if (const auto error = text_at(e, "/error"); !error.empty()) return fail(Errc::refused, std::string(error));
+  std::string out;
+  write_head(out, e);
+  write_problems(out, e);
+  write_objects(out, e);
+  return out;
+}
+
+}  // namespace podfence::agent
