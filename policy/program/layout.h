@@ -1,6 +1,6 @@
 #pragma once
-// The sets of the kernel program. Their number and names are constant: policies, pods and peers only ever add and delete
-// elements. nf_tables finds a set by comparing names one by one, so a set for each policy would not scale.
+// The sets of the kernel program. Their number and names are constant: policies, pods and peers only ever add and
+// delete elements. nf_tables finds a set by comparing names one by one, so a set for each policy would not scale.
 //
 // A peer class is a number for all remote addresses that match exactly the same peers of the policies that select this
 // node's pods. Class numbers stay above 0xffff: the kernel derives smaller values of skb->priority from the TOS byte,
@@ -53,7 +53,8 @@ constexpr std::size_t index_of(SetId id) {
   const auto shape = static_cast<std::size_t>(id.shape);
   const std::size_t family = id.family == net::Family::ipv6 ? 1 : 0;
   const std::size_t direction = id.direction == net::Direction::egress ? 1 : 0;
-  const std::size_t slot = shape < directed_shapes ? shape * 2 + direction : directed_shapes * 2 + shape - directed_shapes;
+  const std::size_t slot =
+      shape < directed_shapes ? shape * 2 + direction : directed_shapes * 2 + shape - directed_shapes;
   return slot * 2 + family;
 }
 constexpr SetId set_at(std::size_t index) {
@@ -65,7 +66,9 @@ constexpr SetId set_at(std::size_t index) {
   return {static_cast<Shape>(slot / 2), slot % 2 == 1 ? net::Direction::egress : net::Direction::ingress, family};
 }
 
-constexpr bool is_map(Shape s) { return s == Shape::cidr_class || s == Shape::peer_class; }
+constexpr bool is_map(Shape s) {
+  return s == Shape::cidr_class || s == Shape::peer_class;
+}
 constexpr bool is_interval(Shape s) {
   return s == Shape::cidr_class || s == Shape::class_range || s == Shape::all_range || s == Shape::managed;
 }

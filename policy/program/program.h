@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "policy/program/layout.h"
 #include "policy/net/cidr.h"
+#include "policy/program/layout.h"
 
 namespace podfence::program {
 
@@ -18,10 +18,10 @@ inline constexpr std::uint32_t layout_version = 1;
 
 /// What the constant rules depend on.
 struct Options {
-  std::uint16_t log_group = 4021;        // NFLOG group of denied packets
-  std::uint8_t label_bit = 101;          // conntrack label bit of allowed flows, 0..127
-  std::uint32_t log_source_rate = 100;   // logged packets per second and source; burst is twice that
-  std::uint32_t log_node_rate = 2000;    // logged packets per second in all; burst is twice that
+  std::uint16_t log_group = 4021;       // NFLOG group of denied packets
+  std::uint8_t label_bit = 101;         // conntrack label bit of allowed flows, 0..127
+  std::uint32_t log_source_rate = 100;  // logged packets per second and source; burst is twice that
+  std::uint32_t log_node_rate = 2000;   // logged packets per second in all; burst is twice that
   friend bool operator==(const Options&, const Options&) = default;
 };
 

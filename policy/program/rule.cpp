@@ -43,6 +43,15 @@ Chain allowed_chain(const Options& options) {
   return {"allowed", false, {{ClearClass{}, SetLabel{options.label_bit}, Accept{}}}};
 }
 
+/// A limit counts for the rule that holds it, so one for the node must be one rule that all denied packets pass.
+constexpr std::string_view node_limit_chain = "node_limit";
+
+Chain node_limit(const Options& options) {
+  return {std::string(node_limit_chain),
+          false,
+          {{OverNodeRate{options.log_node_rate, options.log_node_rate * 2}, Count{"over_node"}, Drop{}}}};
+}
+
 /// Counts every packet, then logs what is within the rates: an ingress flood is told apart by its source address, an
 /// egress flood by its pod's interface, for which there is one and whose source address may be forged.
 Chain denied(const Options& options, Direction d, Why why, Family f) {
@@ -54,7 +63,7 @@ Chain denied(const Options& options, Direction d, Why why, Family f) {
           {{ClearClass{}},
            {Count{counter}},
            {source_rate, Count{"over_source"}, Drop{}},
-           {OverNodeRate{options.log_node_rate, options.log_node_rate * 2}, Count{"over_node"}, Drop{}},
+           {Jump{std::string(node_limit_chain)}},
            {Log{log_prefix(d, why), options.log_group}},
            {Drop{}}}};
 }
@@ -140,7 +149,7 @@ std::vector<Meter> meters() {
 }
 
 std::vector<Chain> chains(const Options& options) {
-  std::vector<Chain> all{allowed_chain(options)};
+  std::vector<Chain> all{allowed_chain(options), node_limit(options)};
   for (const Family f : net::families) {
     for (const Direction d : net::directions) {
       for (const Why why : whys) all.push_back(denied(options, d, why, f));

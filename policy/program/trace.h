@@ -3,9 +3,9 @@
 #include <string>
 #include <vector>
 
+#include "policy/net/flow.h"
 #include "policy/program/program.h"
 #include "policy/program/rule.h"
-#include "policy/net/flow.h"
 
 namespace podfence::program {
 
@@ -28,11 +28,11 @@ Packet first_packet(const net::Flow& flow);
 
 struct Trace {
   bool accepted = true;
-  bool labels_flow = false;            // the flow's label bit gets set
-  std::string log_prefix;              // of a dropped packet
-  ClassId egress_class = no_class;     // class of the remote end when egress, ingress was judged
+  bool labels_flow = false;         // the flow's label bit gets set
+  std::string log_prefix;           // of a dropped packet
+  ClassId egress_class = no_class;  // class of the remote end when egress, ingress was judged
   ClassId ingress_class = no_class;
-  std::vector<std::string> path;       // "chain: rule" of every rule that matched, in order, when asked for
+  std::vector<std::string> path;  // "chain: rule" of every rule that matched, in order, when asked for
 };
 
 Trace trace(const Program& program, const Packet& packet, bool with_path = false);
