@@ -29,6 +29,13 @@ using NamespacedName = std::pair<std::string, std::string>;
 
 class Cluster {
  public:
+  Cluster() = default;
+  Cluster(const Cluster& other);  // the indexes point into the maps: a copy makes its own
+  Cluster& operator=(const Cluster& other);
+  Cluster(Cluster&&) noexcept = default;
+  Cluster& operator=(Cluster&&) noexcept = default;
+  ~Cluster() = default;
+
   /// Whether anything changed.
   bool apply(Event event);
 
@@ -53,13 +60,19 @@ class Cluster {
   friend bool operator==(const Cluster& a, const Cluster& b);
 
  private:
+  bool upsert(api::Namespace object);
+  bool upsert(api::Node object);
+  bool upsert(api::Pod object);
+  bool upsert(api::NetworkPolicy object);
+  bool remove(const Remove& event);
+
   std::map<std::string, api::Namespace, std::less<>> namespaces_;
   std::map<std::string, api::Node, std::less<>> nodes_;
   std::map<NamespacedName, api::Pod> pods_;
   std::map<NamespacedName, api::NetworkPolicy> policies_;
   mutable std::map<std::string, api::Labels, std::less<>> derived_labels_;
-  std::unordered_map<net::IpAddr, std::vector<const api::Pod*>, net::IpAddrHash> pods_by_ip_;
-  std::unordered_map<net::IpAddr, std::vector<const api::Node*>, net::IpAddrHash> nodes_by_ip_;
+  std::unordered_multimap<net::IpAddr, const api::Pod*, net::IpAddrHash> pods_by_ip_;  // selectable pods only
+  std::unordered_multimap<net::IpAddr, const api::Node*, net::IpAddrHash> nodes_by_ip_;
 };
 
 }  // namespace podfence::store
