@@ -180,9 +180,9 @@ PolicyBuilder& PolicyBuilder::uid(std::string uid) {
   return *this;
 }
 PolicyBuilder& PolicyBuilder::selects(const Pairs& match_labels) {
-  return selects(labels(match_labels));
+  return selects_by(labels(match_labels));
 }
-PolicyBuilder& PolicyBuilder::selects(api::LabelSelector selector) {
+PolicyBuilder& PolicyBuilder::selects_by(api::LabelSelector selector) {
   object_.pod_selector = std::move(selector);
   return *this;
 }

@@ -98,7 +98,7 @@ class PolicyBuilder {
   PolicyBuilder& ns(std::string name);
   PolicyBuilder& uid(std::string uid);
   PolicyBuilder& selects(const Pairs& match_labels);
-  PolicyBuilder& selects(api::LabelSelector selector);
+  PolicyBuilder& selects_by(api::LabelSelector selector);
   PolicyBuilder& deny_ingress();
   PolicyBuilder& deny_egress();
   PolicyBuilder& ingress(api::PolicyRule rule);
