@@ -1,0 +1,220 @@
+#!/usr/bin/env bash
+# Builds everything and passes every test, on a fresh Debian 12: sudo tests/run.sh
+# shellcheck disable=SC2317 # stages are called by name
+set -euo pipefail
+
+ROOT="$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+ROOT="$(readlink -f "$ROOT")"
+cd "$ROOT"
+
+ALL_STAGES=(apt format shellcheck arch release quickstart asan tsan fuzz tidy bench)
+FAST_STAGES=(apt arch dev)
+
+usage() {
+  cat <<'TEXT'
+usage: tests/run.sh [OPTION...]
+  (none)            every stage below, from a bare Debian 12 to the last test; needs root to install packages
+  --fast            debug build and unit tests only
+  --only STAGE      one stage (may be given again): apt format shellcheck arch dev release quickstart asan tsan fuzz
+                    tidy bench
+  --worlds N        worlds of each random differential test (default: what the tests choose)
+  --soak            a long random run: --worlds 1000000 and ten minutes for each fuzz target
+  --fuzz-seconds N  time for each fuzz target (default 10)
+environment: PODFENCE_TIDY=off leaves clang-tidy out; PODFENCE_SEED=N repeats a random run
+TEXT
+}
+
+STAGES=()
+FUZZ_SECONDS=10
+while (($#)); do
+  case "$1" in
+    --fast) STAGES=("${FAST_STAGES[@]}") ;;
+    --only) STAGES+=("${2:?--only needs a stage}"); shift ;;
+    --worlds) export PODFENCE_WORLDS="${2:?--worlds needs a number}"; shift ;;
+    --soak) export PODFENCE_WORLDS=1000000; FUZZ_SECONDS=600 ;;
+    --fuzz-seconds) FUZZ_SECONDS="${2:?--fuzz-seconds needs a number}"; shift ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; exit 64 ;;
+  esac
+  shift
+done
+((${#STAGES[@]})) || STAGES=("${ALL_STAGES[@]}")
+
+PACKAGES=(
+  g++ cmake ninja-build pkg-config ccache git ca-certificates
+  libnftnl-dev libmnl-dev libboost1.81-dev libssl-dev libsimdjson-dev libyaml-cpp-dev libspdlog-dev libfmt-dev
+  libexpected-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev
+  clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev lld-14 shellcheck
+  nftables iproute2 iputils-ping containernetworking-plugins conntrack curl jq python3 util-linux
+  file dpkg-dev fakeroot
+)
+JOBS="$(nproc)"
+RESULTS="$ROOT/build/results"
+export CCACHE_BASEDIR="$ROOT" CCACHE_NOHASHDIR=1 # the same tree in another place finds its objects again
+export CMAKE_COLOR_DIAGNOSTICS=OFF PYTHONDONTWRITEBYTECODE=1
+PASSED=0
+FAILED=0
+SUMMARY=()
+
+say() { printf '\n=== %s\n' "$*"; }
+
+# The C++ files of the tree, NUL-separated.
+sources() { find policy enforcer cni tests deploy -type f \( -name '*.h' -o -name '*.cpp' \) -print0 2>/dev/null | sort -z; }
+
+require_some() { # what, count
+  (($2)) || { echo "no $1 found: a check of nothing proves nothing" >&2; return 1; }
+  echo "$2 $1"
+}
+
+stage_apt() {
+  local missing=() package
+  for package in "${PACKAGES[@]}"; do
+    [[ "$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null)" == "install ok installed" ]] || missing+=("$package")
+  done
+  echo "${#PACKAGES[@]} packages, ${#missing[@]} missing"
+  ((${#missing[@]})) || return 0
+  ((EUID == 0)) || { echo "run as root to install: ${missing[*]}" >&2; return 1; }
+  apt-get update -q
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
+stage_format() {
+  local files
+  mapfile -d '' files < <(sources)
+  require_some "C++ files" "${#files[@]}"
+  clang-format-14 --dry-run -Werror "${files[@]}"
+}
+
+stage_shellcheck() {
+  local files
+  mapfile -t files < <(grep -rlE '^#!.*\b(ba)?sh\b' .ci tests deploy | sort)
+  require_some "shell scripts" "${#files[@]}"
+  shellcheck --severity=style "${files[@]}"
+}
+
+stage_arch() {
+  local rule rules=(tests/arch/*_rules_test.py tests/arch/docs_test.py)
+  for rule in "${rules[@]}"; do
+    echo "$rule"
+    python3 -B "$rule"
+  done
+}
+
+# Configures and builds a preset, then runs its tests: build_and_test PRESET [ctest option...]
+build_and_test() {
+  local preset="$1" status=0
+  shift
+  cmake --preset "$preset" -Wno-dev
+  cmake --build --preset "$preset" -j "$JOBS"
+  rm -rf "${RESULTS:?}/$preset"
+  mkdir -p "$RESULTS/$preset"
+  GTEST_OUTPUT="xml:$RESULTS/$preset/" "${RUNNER[@]}" ctest --preset "$preset" -j "$JOBS" \
+    --output-junit "$RESULTS/$preset/ctest.xml" "$@" || status=$?
+  return "$status"
+}
+
+# ThreadSanitizer of g++ 12 wants an address space that is not shuffled as widely as new kernels do.
+RUNNER=(env)
+without_shuffling() {
+  if setarch "$(uname -m)" -R true 2>/dev/null; then RUNNER=(setarch "$(uname -m)" -R); fi
+}
+
+stage_dev() { build_and_test dev -L unit; }
+stage_release() { build_and_test release; }
+
+# Sanitizers make a world five to fifteen times as dear: every test runs, the random ones on fewer worlds.
+stage_asan() {
+  export PODFENCE_WORLDS="${PODFENCE_WORLDS:-1500}"
+  export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
+  build_and_test asan
+}
+stage_tsan() {
+  export PODFENCE_WORLDS="${PODFENCE_WORLDS:-500}"
+  export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+  without_shuffling
+  build_and_test tsan
+}
+
+stage_fuzz() {
+  cmake --preset fuzz -Wno-dev
+  cmake --build --preset fuzz -j "$JOBS"
+  local targets target name corpus artifacts="$RESULTS/fuzz/"
+  mapfile -t targets < <(find build/fuzz/tests/fuzz -maxdepth 1 -type f -executable -name '*_fuzz' | sort)
+  require_some "fuzz targets" "${#targets[@]}"
+  for target in "${targets[@]}"; do
+    name="$(basename "$target" _fuzz)"
+    corpus="tests/fuzz/corpus/$name"
+    require_some "corpus files of $name" "$(find "$corpus" -type f | wc -l)"
+    mkdir -p "$artifacts/$name"
+    "$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \
+      -artifact_prefix="$artifacts$name-" "$artifacts/$name" "$corpus"
+  done
+}
+
+stage_tidy() {
+  if [[ "${PODFENCE_TIDY:-on}" == off ]]; then
+    echo "left out: PODFENCE_TIDY=off"
+    return 0
+  fi
+  cmake --preset tidy -Wno-dev
+  local files
+  mapfile -d '' files < <(find policy enforcer cni -type f -name '*.cpp' -print0 2>/dev/null | sort -z)
+  require_some "sources" "${#files[@]}"
+  printf '%s\0' "${files[@]}" | xargs -0 -n 2 -P "$JOBS" clang-tidy-14 -p build/tidy --quiet
+}
+
+stage_quickstart() { deploy/quickstart.sh --no-apt; }
+
+stage_bench() {
+  local programs program
+  mapfile -t programs < <(find build/release/tests/bench -maxdepth 1 -type f -executable | sort)
+  require_some "benchmark programs" "${#programs[@]}"
+  for program in "${programs[@]}"; do
+    "$program" --benchmark_min_time=0.01
+  done
+}
+
+# Adds the tests of a stage to the totals; a stage without a list of tests counts as one.
+add_results() { # stage, status
+  local counts=(1 0 0) file="$RESULTS/$1/ctest.xml"
+  (($2 == 0)) || counts=(0 1 0)
+  if [[ "$file" -nt "$STARTED" ]]; then
+    read -ra counts < <(python3 -B tests/results.py "$RESULTS/$1")
+    if (($2 != 0 && counts[1] == 0)); then counts[1]=1; fi
+  fi
+  PASSED=$((PASSED + counts[0]))
+  FAILED=$((FAILED + counts[1]))
+  COUNTED="${counts[0]} passed, ${counts[1]} failed"
+  ((counts[2] == 0)) || COUNTED+=", ${counts[2]} skipped"
+}
+
+run_stage() {
+  local name="$1" begin=$SECONDS status
+  declare -F "stage_$name" >/dev/null || { echo "no such stage: $name" >&2; exit 64; }
+  say "$name"
+  # Not in a condition: there bash would ignore set -e within the stage.
+  set +e
+  (set -e; "stage_$name")
+  status=$?
+  set -e
+  add_results "$name" "$status"
+  local verdict=ok
+  ((status == 0)) || verdict=FAILED
+  SUMMARY+=("$(printf '%-10s %-6s %5ds  %s' "$name" "$verdict" $((SECONDS - begin)) "$COUNTED")")
+  say "$name: $verdict in $((SECONDS - begin)) s"
+  [[ "$name" != apt || "$status" == 0 ]] || finish
+}
+
+finish() {
+  say "summary, $SECONDS s"
+  printf '%s\n' "${SUMMARY[@]}"
+  echo "$PASSED passed, $FAILED failed"
+  ((FAILED == 0)) || exit 1
+  exit 0
+}
+
+mkdir -p "$RESULTS"
+STARTED="$RESULTS/started"
+touch "$STARTED"
+for stage in "${STAGES[@]}"; do run_stage "$stage"; done
+finish
