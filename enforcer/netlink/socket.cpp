@@ -1,19 +1,18 @@
 #include "enforcer/netlink/socket.h"
 
 #include <fcntl.h>
-#include <libmnl/libmnl.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <limits>
 #include <utility>
 
+#include "enforcer/netlink/attribute.h"
 #include "policy/base/cursor.h"
 
 namespace podfence::netlink {
@@ -22,33 +21,16 @@ namespace {
 constexpr std::size_t receive_size = 64 * 1024;  // the kernel's dumps use at most 32 KiB for a datagram
 constexpr unsigned default_deadline_ms = 5000;
 
-constexpr std::size_t aligned(std::size_t n) {
-  return (n + 3) & ~std::size_t{3};
-}
-
 Errc errc_of_socket(int error) {
   return error == EAGAIN ? Errc::unavailable : errc_of(error);
 }
 
 /// The attributes behind the error: text and offset.
-void parse_ack_attributes(Cursor attributes, Ack& ack) {
-  while (attributes.left() >= sizeof(nlattr)) {
-    const auto header = *attributes.take_as<nlattr>();
-    if (header.nla_len < sizeof(nlattr)) return;
-    const auto value = attributes.take(header.nla_len - sizeof(nlattr));
-    if (!value) return;
-    const auto padding = aligned(header.nla_len) - header.nla_len;
-    attributes.take(std::min(padding, attributes.left()));
-
-    const auto type = header.nla_type & NLA_TYPE_MASK;
-    if (type == NLMSGERR_ATTR_MSG) {
-      std::string text(value->size(), '\0');
-      std::transform(value->begin(), value->end(), text.begin(), [](std::byte b) { return static_cast<char>(b); });
-      ack.text = text.substr(0, text.find('\0'));
-    } else if (type == NLMSGERR_ATTR_OFFS) {
-      ack.offset = Cursor(*value).take_as<std::uint32_t>();
-    }
-  }
+void parse_ack_attributes(std::span<const std::byte> attributes, Ack& ack) {
+  for_each_attribute(attributes, [&](const Attribute& attribute) {
+    if (attribute.type == NLMSGERR_ATTR_MSG) ack.text = attribute.text();
+    if (attribute.type == NLMSGERR_ATTR_OFFS) ack.offset = Cursor(attribute.value).take_as<std::uint32_t>();
+  });
 }
 
 /// What an NLMSG_ERROR or NLMSG_DONE says: a number that is 0 or a negative errno.
@@ -56,25 +38,6 @@ std::optional<int> error_number(std::span<const std::byte> payload) {
   const auto number = Cursor(payload).take_as<std::int32_t>();
   if (!number || *number == std::numeric_limits<std::int32_t>::min()) return std::nullopt;
   return *number < 0 ? -*number : *number;
-}
-
-std::span<const std::byte> bytes_of(const nlmsghdr* message) {
-  return std::as_bytes(std::span(static_cast<const char*>(static_cast<const void*>(message)), message->nlmsg_len));
-}
-
-std::span<const std::byte> payload_of(const nlmsghdr* message) {
-  return bytes_of(message).subspan(std::min<std::size_t>(NLMSG_HDRLEN, message->nlmsg_len));
-}
-
-/// Calls `each` for every whole message in a datagram until it answers false.
-template <class F>
-void for_each_message(std::span<const std::byte> datagram, F each) {
-  const auto* message = static_cast<const nlmsghdr*>(static_cast<const void*>(datagram.data()));
-  int left = static_cast<int>(datagram.size());
-  while (mnl_nlmsg_ok(message, left)) {
-    if (!each(message)) return;
-    message = mnl_nlmsg_next(message, &left);
-  }
 }
 
 }  // namespace
@@ -96,7 +59,7 @@ std::optional<Ack> parse_ack(std::span<const std::byte> message) {
     if (error->msg.nlmsg_len < sizeof(nlmsghdr)) return ack;
     if (!cursor.take(aligned(error->msg.nlmsg_len - sizeof(nlmsghdr)))) return ack;
   }
-  parse_ack_attributes(cursor, ack);
+  parse_ack_attributes(cursor.rest(), ack);
   return ack;
 }
 
@@ -233,6 +196,30 @@ Result<Ack> Socket::request(nlmsghdr* message) {
   }
 }
 
+Result<> Socket::query(nlmsghdr* message, const std::function<void(const nlmsghdr*)>& each) {
+  message->nlmsg_seq = next_sequence();
+  message->nlmsg_flags |= NLM_F_REQUEST;
+  if (auto sent = send(bytes_of(message)); !sent) return sent;
+  for (;;) {
+    const auto datagram = receive();
+    if (!datagram) return fail(datagram.error());
+    bool answered = false;
+    std::optional<Ack> error;
+    for_each_message(*datagram, [&](const nlmsghdr* part) {
+      if (part->nlmsg_seq != message->nlmsg_seq) return true;
+      answered = true;
+      if (part->nlmsg_type == NLMSG_ERROR) {
+        error = parse_ack(bytes_of(part)).value_or(Ack{message->nlmsg_seq, EBADMSG, {}, {}});
+      } else if (part->nlmsg_type >= NLMSG_MIN_TYPE) {
+        each(part);
+      }
+      return false;
+    });
+    if (error) return fail(errc_of(error->error), describe(*error));
+    if (answered) return {};
+  }
+}
+
 Result<> Socket::dump(nlmsghdr* message, const std::function<void(const nlmsghdr*)>& each) {
   message->nlmsg_seq = next_sequence();
   message->nlmsg_flags |= NLM_F_REQUEST | NLM_F_DUMP;
@@ -251,7 +238,7 @@ Result<> Socket::dump(nlmsghdr* message, const std::function<void(const nlmsghdr
         end = ack ? ack->error : EBADMSG;
         text = ack ? describe(*ack) : errno_text(EBADMSG);
       } else if (part->nlmsg_type == NLMSG_DONE) {
-        end = error_number(payload_of(part)).value_or(0);
+        end = error_number(attributes_of(part, 0)).value_or(0);
         text = errno_text(*end);
       } else if (part->nlmsg_type >= NLMSG_MIN_TYPE) {
         each(part);

@@ -56,6 +56,9 @@ class Socket {
   /// Sends one message (its sequence and NLM_F_ACK are set here) and waits for its ACK. A refusal is the Ack's error.
   Result<Ack> request(nlmsghdr* message);
 
+  /// Sends one request that is answered by one message, and calls `each` with it. An error is the kernel's (errc_of).
+  Result<> query(nlmsghdr* message, const std::function<void(const nlmsghdr*)>& each);
+
   /// Sends one dump request and calls `each` for every message until NLMSG_DONE. Errc::busy when the dump was
   /// interrupted (NLM_F_DUMP_INTR): the caller starts over.
   Result<> dump(nlmsghdr* message, const std::function<void(const nlmsghdr*)>& each);

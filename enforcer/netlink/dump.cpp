@@ -1,0 +1,269 @@
+#include "enforcer/netlink/dump.h"
+
+// Before linux/netfilter.h, which has names of its own for the same things.
+#include <arpa/inet.h>
+
+#include <libmnl/libmnl.h>
+#include <libnftnl/chain.h>
+#include <libnftnl/object.h>
+#include <libnftnl/rule.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <memory>
+#include <thread>
+
+#include "enforcer/netlink/attribute.h"
+#include "enforcer/netlink/element.h"
+#include "enforcer/netlink/objects.h"
+#include "enforcer/netlink/rule_codec.h"
+
+namespace podfence::netlink {
+namespace {
+
+constexpr int dump_attempts = 20;
+
+/// A small request about our table. `name` goes into the attribute of that number, if any.
+class Request {
+ public:
+  Request(int type, std::uint16_t table_attribute) {
+    nlmsghdr* header = mnl_nlmsg_put_header(buffer_.data());
+    header->nlmsg_type = static_cast<std::uint16_t>((NFNL_SUBSYS_NFTABLES << 8U) | type);
+    auto* extra = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(nfgenmsg)));
+    extra->nfgen_family = NFPROTO_INET;
+    extra->version = NFNETLINK_V0;
+    if (table_attribute != 0) put(table_attribute, program::table_name);
+  }
+  void put(std::uint16_t attribute, std::string_view text) {
+    mnl_attr_put_strz(message(), attribute, std::string(text).c_str());
+  }
+  nlmsghdr* message() { return static_cast<nlmsghdr*>(static_cast<void*>(buffer_.data())); }
+
+ private:
+  alignas(nlmsghdr) std::array<std::byte, 512> buffer_{};
+};
+
+/// Dumps into a fresh T, again and again while other commits interrupt it.
+template <class T, class F>
+Result<T> collect(Socket& socket, Request request, const char* what, F each) {
+  for (int attempt = 1;; ++attempt) {
+    T collected{};
+    const auto dumped = socket.dump(request.message(), [&](const nlmsghdr* message) { each(collected, message); });
+    if (dumped) return collected;
+    if (dumped.error().code() != Errc::busy || attempt == dump_attempts) return fail(Error(dumped.error()).in(what));
+    std::this_thread::sleep_for(std::chrono::milliseconds(attempt));
+  }
+}
+
+void read_set_description(const Attribute& description, SetSpec& spec) {
+  for_each_attribute(description.value, [&](const Attribute& a) {
+    if (a.type == NFTA_SET_DESC_SIZE) spec.size = a.be32().value_or(0);
+    if (a.type != NFTA_SET_DESC_CONCAT) return;
+    for_each_attribute(a.value, [&](const Attribute& field) {
+      for_each_attribute(field.value, [&](const Attribute& length) {
+        if (length.type == NFTA_SET_FIELD_LEN) spec.field_sizes.push_back(length.be32().value_or(0));
+      });
+    });
+  });
+}
+
+SetSpec read_set(const nlmsghdr* message) {
+  SetSpec spec;
+  for_each_attribute(attributes_of(message, sizeof(nfgenmsg)), [&](const Attribute& a) {
+    if (a.type == NFTA_SET_NAME) spec.name = a.text();
+    if (a.type == NFTA_SET_FLAGS) spec.flags = a.be32().value_or(0);
+    if (a.type == NFTA_SET_KEY_TYPE) spec.key_type = a.be32().value_or(0);
+    if (a.type == NFTA_SET_KEY_LEN) spec.key_size = a.be32().value_or(0);
+    if (a.type == NFTA_SET_DATA_TYPE) spec.data_type = a.be32().value_or(0);
+    if (a.type == NFTA_SET_DATA_LEN) spec.data_size = a.be32().value_or(0);
+    if (a.type == NFTA_SET_DESC) read_set_description(a, spec);
+  });
+  return spec;
+}
+
+using Sets = std::map<std::string, SetSpec>;
+
+Result<Sets> dump_sets(Socket& socket) {
+  return collect<Sets>(socket, Request(NFT_MSG_GETSET, NFTA_SET_TABLE), "sets", [](Sets& sets, const nlmsghdr* m) {
+    SetSpec spec = read_set(m);
+    sets.emplace(spec.name, std::move(spec));
+  });
+}
+
+/// What is wrong with the sets, or nothing.
+std::string damage_of_sets(const Sets& found) {
+  const auto wanted = all_sets();
+  for (const SetSpec& spec : wanted) {
+    const auto it = found.find(spec.name);
+    if (it == found.end()) return "set " + spec.name + " is missing";
+    if (it->second != spec) return "set " + spec.name + " is of another type";
+  }
+  if (found.size() == wanted.size()) return {};
+  const auto foreign = std::find_if(found.begin(), found.end(), [&](const auto& entry) {
+    return std::none_of(wanted.begin(), wanted.end(), [&](const SetSpec& spec) { return spec.name == entry.first; });
+  });
+  return "set " + foreign->first + " is not ours";
+}
+
+struct ChainState {
+  bool base = false;
+  bool as_wanted_base = false;  // type, hook, priority, policy
+  std::vector<RulePtr> rules;
+};
+using Chains = std::map<std::string, ChainState>;
+
+void read_chain(Chains& chains, const nlmsghdr* message) {
+  const std::unique_ptr<nftnl_chain, decltype(&nftnl_chain_free)> chain(nftnl_chain_alloc(), nftnl_chain_free);
+  if (nftnl_chain_nlmsg_parse(message, chain.get()) < 0) return;
+  const char* table = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TABLE);
+  const char* name = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_NAME);
+  if (table == nullptr || name == nullptr || program::table_name != table) return;
+  ChainState state;
+  state.base = nftnl_chain_is_set(chain.get(), NFTNL_CHAIN_HOOKNUM);
+  const char* type = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TYPE);
+  state.as_wanted_base = state.base && type != nullptr && std::string_view(type) == "filter" &&
+                         nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_HOOKNUM) == NF_INET_FORWARD &&
+                         nftnl_chain_get_s32(chain.get(), NFTNL_CHAIN_PRIO) == 0 &&
+                         nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_POLICY) == NF_ACCEPT;
+  chains.emplace(name, std::move(state));
+}
+
+Result<Chains> dump_chains(Socket& socket) {
+  auto chains = collect<Chains>(socket, Request(NFT_MSG_GETCHAIN, 0), "chains",
+                                [](Chains& into, const nlmsghdr* message) { read_chain(into, message); });
+  if (!chains) return chains;
+  auto rules = collect<std::vector<RulePtr>>(socket, Request(NFT_MSG_GETRULE, NFTA_RULE_TABLE), "rules",
+                                             [](std::vector<RulePtr>& into, const nlmsghdr* message) {
+                                               RulePtr rule(nftnl_rule_alloc());
+                                               if (rule && nftnl_rule_nlmsg_parse(message, rule.get()) >= 0)
+                                                 into.push_back(std::move(rule));
+                                             });
+  if (!rules) return fail(rules.error());
+  for (RulePtr& rule : *rules) {
+    const char* chain = nftnl_rule_get_str(rule.get(), NFTNL_RULE_CHAIN);
+    if (chain != nullptr) (*chains)[chain].rules.push_back(std::move(rule));
+  }
+  return chains;
+}
+
+std::string damage_of_chains(const Chains& found, const program::Options& options) {
+  const auto wanted = program::chains(options);
+  for (const auto& chain : wanted) {
+    const auto it = found.find(chain.name);
+    if (it == found.end()) return "chain " + chain.name + " is missing";
+    if (it->second.base != chain.base || it->second.as_wanted_base != chain.base) {
+      return "chain " + chain.name + " has another hook";
+    }
+    if (it->second.rules.size() != chain.rules.size()) {
+      return "chain " + chain.name + " has " + std::to_string(it->second.rules.size()) + " rules, not " +
+             std::to_string(chain.rules.size());
+    }
+    for (std::size_t i = 0; i < chain.rules.size(); ++i) {
+      const RulePtr made = make_rule(chain.name, chain.rules[i]);
+      if (!made || bytecode_of(made.get()) != bytecode_of(it->second.rules[i].get())) {
+        return "chain " + chain.name + ": rule " + std::to_string(i + 1) + " is another one";
+      }
+    }
+  }
+  if (found.size() == wanted.size()) return {};
+  const auto foreign = std::find_if(found.begin(), found.end(), [&](const auto& entry) {
+    return std::none_of(wanted.begin(), wanted.end(), [&](const auto& chain) { return chain.name == entry.first; });
+  });
+  return "chain " + foreign->first + " is not ours";
+}
+
+/// The elements of a set; `damage` when some are none of ours.
+Result<std::vector<program::Element>> dump_elements(Socket& socket, program::SetId set, std::string& damage) {
+  struct State {
+    std::optional<ElementReader> reader;
+    bool foreign = false;
+  };
+  Request request(NFT_MSG_GETSETELEM, NFTA_SET_ELEM_LIST_TABLE);
+  request.put(NFTA_SET_ELEM_LIST_SET, name_of(set));
+  auto read = collect<State>(socket, request, "elements", [&](State& state, const nlmsghdr* message) {
+    if (!state.reader) state.reader.emplace(set);
+    const bool whole = for_each_attribute(attributes_of(message, sizeof(nfgenmsg)), [&](const Attribute& list) {
+      if (list.type != NFTA_SET_ELEM_LIST_ELEMENTS) return;
+      const bool fits = for_each_attribute(list.value, [&](const Attribute& element) {
+        if (!state.reader->feed(element.value)) state.foreign = true;
+      });
+      state.foreign = state.foreign || !fits;
+    });
+    state.foreign = state.foreign || !whole;
+  });
+  if (!read) return fail(Error(read.error()).in(name_of(set)));
+  std::vector<program::Element> elements;
+  if (read->reader && !read->reader->finish(elements)) read->foreign = true;
+  if (read->foreign && damage.empty()) damage = "set " + std::string(name_of(set)) + " has elements that are not ours";
+  return elements;
+}
+
+}  // namespace
+
+Result<std::optional<TableInfo>> find_table(Socket& socket) {
+  Request request(NFT_MSG_GETTABLE, NFTA_TABLE_NAME);
+  TableInfo info;
+  const auto asked = socket.query(request.message(), [&](const nlmsghdr* message) {
+    for_each_attribute(attributes_of(message, sizeof(nfgenmsg)), [&](const Attribute& a) {
+      if (a.type == NFTA_TABLE_FLAGS) info.flags = a.be32().value_or(0);
+      if (a.type == NFTA_TABLE_OWNER) info.owner = a.be32();
+    });
+  });
+  if (asked) return info;
+  if (asked.error().code() == Errc::not_found) return std::optional<TableInfo>();
+  return fail(Error(asked.error()).in("table " + std::string(program::table_name)));
+}
+
+Result<Dump> dump_table(Socket& socket) {
+  Dump dump;
+  const auto table = find_table(socket);
+  if (!table) return fail(table.error());
+  if (!*table) return dump;
+  dump.present = true;
+  if (((*table)->flags & NFT_TABLE_F_DORMANT) != 0) dump.damage = "the table is dormant";
+
+  const auto sets = dump_sets(socket);
+  if (!sets) return fail(sets.error());
+  if (dump.damage.empty()) dump.damage = damage_of_sets(*sets);
+  const auto chains = dump_chains(socket);
+  if (!chains) return fail(chains.error());
+  for (const auto& [name, chain] : *chains) {
+    for (const RulePtr& rule : chain.rules) find_options(rule.get(), dump.program.options);
+  }
+  if (dump.damage.empty()) dump.damage = damage_of_chains(*chains, dump.program.options);
+  const auto counters = dump_counters(socket);
+  if (!counters) return fail(counters.error());
+  for (const auto& name : program::counter_names()) {
+    if (dump.damage.empty() && counters->count(name) == 0) dump.damage = "counter " + name + " is missing";
+  }
+
+  for (std::size_t i = 0; i < program::set_count; ++i) {
+    const auto set = program::set_at(i);
+    const auto found = sets->find(std::string(name_of(set)));
+    if (found == sets->end() || found->second != spec_of(set)) continue;
+    auto elements = dump_elements(socket, set, dump.damage);
+    if (!elements) return fail(elements.error());
+    dump.program.sets[i] = std::move(*elements);
+  }
+  return dump;
+}
+
+Result<std::map<std::string, CounterValue>> dump_counters(Socket& socket) {
+  using Counters = std::map<std::string, CounterValue>;
+  return collect<Counters>(
+      socket, Request(NFT_MSG_GETOBJ, NFTA_OBJ_TABLE), "counters", [](Counters& counters, const nlmsghdr* message) {
+        const std::unique_ptr<nftnl_obj, decltype(&nftnl_obj_free)> object(nftnl_obj_alloc(), nftnl_obj_free);
+        if (nftnl_obj_nlmsg_parse(message, object.get()) < 0) return;
+        if (nftnl_obj_get_u32(object.get(), NFTNL_OBJ_TYPE) != NFT_OBJECT_COUNTER) return;
+        const char* name = nftnl_obj_get_str(object.get(), NFTNL_OBJ_NAME);
+        if (name == nullptr) return;
+        counters[name] = {nftnl_obj_get_u64(object.get(), NFTNL_OBJ_CTR_PKTS),
+                          nftnl_obj_get_u64(object.get(), NFTNL_OBJ_CTR_BYTES)};
+      });
+}
+
+}  // namespace podfence::netlink

@@ -1,0 +1,36 @@
+#pragma once
+// The kernel's table as a Program again, and whether it is the table that this version makes.
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "enforcer/netlink/socket.h"
+#include "policy/program/program.h"
+
+namespace podfence::netlink {
+
+struct TableInfo {
+  std::uint32_t flags = 0;             // NFT_TABLE_F_*
+  std::optional<std::uint32_t> owner;  // port id of the socket that owns it
+};
+
+/// Our table, if there is one.
+Result<std::optional<TableInfo>> find_table(Socket& socket);
+
+struct Dump {
+  bool present = false;
+  std::string damage;  // the first thing that is not as this version makes it; empty = intact
+  program::Program program;
+};
+
+/// Streams every set of the table. A dump that the kernel interrupts is repeated; busy when that does not end.
+Result<Dump> dump_table(Socket& socket);
+
+struct CounterValue {
+  std::uint64_t packets = 0;
+  std::uint64_t bytes = 0;
+};
+Result<std::map<std::string, CounterValue>> dump_counters(Socket& socket);
+
+}  // namespace podfence::netlink

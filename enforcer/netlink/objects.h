@@ -1,0 +1,43 @@
+#pragma once
+// The constant part of the table: itself, named counters, sets, meters, chains and rules.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "enforcer/netlink/batch.h"
+#include "policy/diff/changes.h"
+#include "policy/program/rule.h"
+
+namespace podfence::netlink {
+
+/// What the kernel tells about a set besides its elements.
+struct SetSpec {
+  std::string name;
+  std::uint32_t flags = 0;  // NFT_SET_*
+  std::uint32_t key_type = 0;
+  std::uint32_t key_size = 0;
+  std::uint32_t data_type = 0;
+  std::uint32_t data_size = 0;
+  std::uint32_t size = 0;                  // most elements; 0 = no bound
+  std::vector<std::uint32_t> field_sizes;  // of an interval concatenation, else empty
+  friend bool operator==(const SetSpec&, const SetSpec&) = default;
+};
+SetSpec spec_of(program::SetId set);
+SetSpec spec_of(const program::Meter& meter);
+/// All of them, in the order in which they are made.
+std::vector<SetSpec> all_sets();
+
+/// NFT_TABLE_F_*: owned by the socket that makes it, and persistent: it outlives that socket. Since Linux 6.9.
+inline constexpr std::uint32_t owned_and_persistent = 0x2 | 0x4;
+inline constexpr std::uint32_t persistent = 0x4;
+
+void put_table(Batch& batch, std::uint32_t flags, bool must_be_new);
+void delete_table(Batch& batch);
+
+/// The table and everything constant in it.
+void put_constant_objects(Batch& batch, const program::Options& options, std::uint32_t table_flags);
+
+/// The whole transaction. `replaces`: there is a table, which goes.
+void encode(Batch& batch, const diff::Changes& changes, bool replaces, std::uint32_t table_flags);
+
+}  // namespace podfence::netlink
