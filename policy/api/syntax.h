@@ -1,0 +1,18 @@
+#pragma once
+// What the API server accepts as a name, a label and a port name (apimachinery util/validation).
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace podfence::api {
+
+bool is_dns_subdomain(std::string_view text);  // at most 253, lower-case labels joined by dots
+bool is_dns_label(std::string_view text);      // at most 63
+bool is_label_key(std::string_view text);      // "name" or "prefix.example.com/name"
+bool is_label_value(std::string_view text);    // "" or at most 63
+bool is_port_name(std::string_view text);      // IANA service name: at most 15, with a letter (conformance T-29)
+
+/// RFC 3339: seconds since 1970.
+std::optional<std::int64_t> parse_timestamp(std::string_view text);
+
+}  // namespace podfence::api
