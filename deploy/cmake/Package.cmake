@@ -1,12 +1,22 @@
-# Install rules live beside the targets; here is what CPack makes of them.
+# Programs are installed beside their targets; here are the documents, and what CPack makes of it all.
+install(FILES README.md ARCHITECTURE.md SECURITY.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY deploy/examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME podfence)
 set(CPACK_PACKAGE_VENDOR "Podfence")
 set(CPACK_PACKAGE_CONTACT "Podfence developers <podfence@localhost.invalid>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+set(CPACK_PACKAGE_DESCRIPTION "The node agent enforces NetworkPolicy for the pods of its node with sets in a table of
+its own, and writes a record for each denied flow that names the policies that denied it.")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS nftables)
 set(CPACK_DEBIAN_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+set(debian ${CMAKE_CURRENT_SOURCE_DIR}/deploy/debian)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${debian}/conffiles ${debian}/postinst ${debian}/prerm ${debian}/postrm)
+set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_CURRENT_SOURCE_DIR}/deploy/cmake/Stage.cmake)
 set(CPACK_STRIP_FILES ON)
 include(CPack)

@@ -43,10 +43,10 @@ CODE_RULES = (
         re.compile(r"\b(system_clock|steady_clock)::now\b|\bgettimeofday\b|\bclock_gettime\b"),
     ),
     (
-        "no name of a whole namespace",
+        "no whole namespace at file scope",
         ("policy/", "enforcer/", "cni/"),
         (),
-        re.compile(r"\busing\s+namespace\s+(?!\w+(::\w+)*literals\b)\w"),
+        re.compile(r"^using\s+namespace\s+\w", re.MULTILINE),
     ),
 )
 

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Installs the build into a prefix and packs it: install_test.sh BUILD VERSION. Writes only to a folder of its own.
+set -euo pipefail
+
+BUILD="$1"
+VERSION="$2"
+WORK="$(mktemp -d)"
+trap 'rm -rf "$WORK"' EXIT
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+runs() { # program: says its version
+  [[ "$("$1" --version)" == *"$VERSION"* ]] || fail "$1 --version says '$("$1" --version)', not $VERSION"
+}
+
+echo "into a prefix"
+cmake --install "$BUILD" --prefix "$WORK/prefix" >"$WORK/install.log"
+runs "$WORK/prefix/bin/podfence"
+# All that was installed lies below the prefix, and no library or header of ours is in it.
+[[ -z "$(grep -E '^-- (Installing|Up-to-date):' "$WORK/install.log" | grep -vF "$WORK/prefix" || true)" ]] ||
+  fail "files outside the prefix: $(cat "$WORK/install.log")"
+[[ -z "$(find "$WORK/prefix" -name '*.a' -o -name '*.h')" ]] || fail "libraries or headers in the prefix"
+
+echo "into a package"
+cpack --config "$BUILD/CPackConfig.cmake" -G DEB -B "$WORK/pack" >"$WORK/cpack.log" || { cat "$WORK/cpack.log"; fail "cpack"; }
+debs=("$WORK"/pack/*.deb)
+((${#debs[@]} == 1)) || fail "one package expected: ${debs[*]}"
+[[ "${debs[0]}" == */podfence_"$VERSION"_*.deb ]] || fail "the package's name: ${debs[0]}"
+dpkg-deb -c "${debs[0]}" | tee "$WORK/contents"
+for path in usr/bin/podfence lib/systemd/system/podfence.service etc/podfence/agent.yaml usr/share/doc/podfence/copyright; do
+  grep -qE "root/root .* \./$path\$" "$WORK/contents" || fail "the package lacks $path, or root does not own it"
+done
+if grep -vE ' \./(usr|lib|etc)?(/|$)' "$WORK/contents"; then fail "files in an unexpected place"; fi
+
+dpkg-deb -e "${debs[0]}" "$WORK/control"
+grep -qx /etc/podfence/agent.yaml "$WORK/control/conffiles" || fail "agent.yaml is no conffile"
+for script in postinst prerm postrm; do
+  [[ -x "$WORK/control/$script" ]] || fail "$script is missing or not executable"
+  sh -n "$WORK/control/$script"
+done
+grep -E '^Depends:.*libc6' "$WORK/control/control" || fail "no dependencies: $(cat "$WORK/control/control")"
+
+dpkg-deb -x "${debs[0]}" "$WORK/root"
+runs "$WORK/root/usr/bin/podfence"
+# The unit runs a command line that the program knows, with the example as its configuration.
+mapfile -t command < <(sed -n 's/^ExecStart=//p' "$WORK/root/lib/systemd/system/podfence.service" | tr ' ' '\n')
+[[ "${command[0]}" == /usr/bin/podfence ]] || fail "the unit runs ${command[0]}"
+echo "installed, packed, and both run"
