@@ -51,6 +51,12 @@ net::Port port_of(const Place& place, const YAML::Node& near, const std::string&
   return net::Port{static_cast<std::uint16_t>(number)};
 }
 
+bool are_of_two_families(const std::string& from, const std::string& to) {
+  const auto source = net::IpAddr::parse(from);
+  const auto destination = net::IpAddr::parse(to);
+  return source && destination && source->family() != destination->family();
+}
+
 std::vector<CaseFlow> read_flow(const Context& context, const YAML::Node& yaml) {
   const Place& place = context.place;
   only_keys(place, yaml,
@@ -78,6 +84,7 @@ std::vector<CaseFlow> read_flow(const Context& context, const YAML::Node& yaml) 
   std::vector<CaseFlow> flows;
   for (const auto& from : texts(yaml["from"])) {
     for (const auto& to : texts(yaml["to"])) {
+      if (are_of_two_families(from, to)) continue;
       for (const auto& port : ports) {
         flow.from = from;
         flow.to = to;
@@ -149,9 +156,10 @@ Case read_case(const Context& file, const YAML::Node& yaml, const std::vector<YA
   read_flows(context, yaml, first);
   made.steps.push_back(std::move(first));
   for (const auto& then : yaml["then"]) {
-    only_keys(file.place, then, {"step", "upsert", "delete", "expect_errors", "flows"});
+    only_keys(file.place, then, {"step", "upsert", "delete", "unchanged", "expect_errors", "flows"});
     CaseStep step;
     step.name = then["step"].as<std::string>();
+    if (then["unchanged"]) step.unchanged = then["unchanged"].as<bool>();
     read_deletes(context, then["delete"], step);
     read_objects(context, then["upsert"], step);
     read_flows(context, then, step);

@@ -1,19 +1,21 @@
 #pragma once
 // Cases as data: tests/cases/*.yaml. One file is a map:
-//   world: three                  # optional: tests/cases/worlds/three.yaml, a list of objects that every case starts
-//   from node: n1                      # the node that judges, unless a case or a flow says otherwise objects: [...] #
-//   more objects for every case of the file cases:
+//   world: three               # optional: worlds/three.yaml, a list of objects that every case starts from
+//   node: n1                   # the node that judges, unless a case or a flow says otherwise
+//   objects: [...]             # more objects for every case of the file
+//   cases:
 //     - case: a sentence
 //       rows: [I-02, I-04]        # rows of tests/cases/rows.txt
-//       node: n2  fail_closed: false  golden: name     # optional; golden/name[.step].nft holds the printed program
+//       node: n2  fail_closed: false  golden: name     # optional; golden/name.table.nft holds the printed table
 //       objects: [...]            # Kubernetes objects as kubectl prints them; they go through the real decoders
 //       expect_errors: [text]     # what decode errors must contain; without it there must be none
 //       flows:
 //         - {from: x/a, to: [x/b, 192.0.2.7], port: [80, 81], protocol: TCP, verdict: deny,
 //            family: 4, at: n2 | everywhere, policies: [x/p], reason: default_deny}
-//       then: [{step: a sentence, upsert: [...], delete: [{kind: Pod, namespace: x, name: a, uid: u}], flows: [...]}]
-// Lists in from, to and port mean every combination; a dual-stack pod all pairs of one family. ICMP is the ping of the
-// family. A file that breaks these rules throws std::runtime_error: a case must never be skipped in silence.
+//       then: [{step: a sentence, upsert: [...], delete: [{kind: Pod, namespace: x, name: a, uid: u}], flows: [...],
+//               unchanged: true}] # unchanged: the step must give the kernel nothing to do
+// Lists in from, to and port mean every combination of one family; a dual-stack pod all its pairs. ICMP is the ping of
+// the family. A file that breaks these rules throws std::runtime_error: a case must never be skipped in silence.
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -43,6 +45,7 @@ struct CaseStep {
   std::vector<std::string> errors;  // that the decoders reported
   std::vector<std::string> expect_errors;
   std::vector<CaseFlow> flows;
+  bool unchanged = false;
 };
 
 struct Case {
