@@ -1,7 +1,13 @@
 # Run by CPack between install and packing: adds what belongs outside /usr, and only to a package. A plain
-# `cmake --install --prefix P` writes nothing outside P.
+# `cmake --install --prefix P` writes nothing outside P. (Not file(INSTALL): CPack has set DESTDIR, which it would obey.)
 cmake_path(SET deploy NORMALIZE "${CMAKE_CURRENT_LIST_DIR}/..")
-cmake_path(SET root "${CPACK_TEMPORARY_DIRECTORY}")
-file(INSTALL "${deploy}/systemd/podfence.service" DESTINATION "${root}/lib/systemd/system")
-file(INSTALL "${deploy}/systemd/agent.yaml" DESTINATION "${root}/etc/podfence")
-file(INSTALL "${deploy}/../LICENSE" DESTINATION "${root}/usr/share/doc/podfence" RENAME copyright)
+function(stage source target)
+  cmake_path(SET path "${CPACK_TEMPORARY_DIRECTORY}/${target}")
+  cmake_path(GET path PARENT_PATH folder)
+  file(MAKE_DIRECTORY "${folder}")
+  file(COPY_FILE "${deploy}/${source}" "${path}")
+  file(CHMOD "${path}" PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
+endfunction()
+stage(systemd/podfence.service lib/systemd/system/podfence.service)
+stage(systemd/agent.yaml etc/podfence/agent.yaml)
+stage(../LICENSE usr/share/doc/podfence/copyright)
