@@ -1,0 +1,253 @@
+// podfence_bench [--short] [PODFENCE]: every figure as a ratio or a count from this one run. The method is in
+// README.md.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <memory>
+
+#include "enforcer/kernel/nft_kernel.h"
+#include "policy/compile/compiler.h"
+#include "policy/diff/diff.h"
+#include "policy/evaluate/evaluate.h"
+#include "tests/bench/agent_figures.h"
+#include "tests/bench/figures.h"
+#include "tests/bench/wire.h"
+#include "tests/bench/world.h"
+
+namespace podfence::bench {
+namespace {
+
+bool in_short = false;
+
+compile::Settings settings() {
+  compile::Settings s;
+  s.node = local_node;
+  return s;
+}
+
+std::unique_ptr<kernel::NftKernel> open_kernel() {
+  auto opened = kernel::NftKernel::open();
+  if (!opened) throw std::runtime_error(opened.error().what());
+  return std::move(*opened);
+}
+
+void commit(kernel::Kernel& kernel, const diff::Changes& changes) {
+  if (auto done = kernel.commit(changes); !done) throw std::runtime_error(done.error().error.what());
+}
+
+compile::Compiler compiler_of(Size size) {
+  compile::Compiler compiler(settings());
+  const auto events = world(size);
+  compiler.apply(events);
+  return compiler;
+}
+
+/// A flow that the world's policies judge and allow: from a pod elsewhere to a pod of this node on its http port.
+net::Flow allowed_flow(const store::Cluster& cluster) {
+  for (const auto& [local_key, local] : cluster.pods()) {
+    if (local.node != local_node) continue;
+    if (evaluate::isolating(cluster, local, net::Direction::ingress).empty()) continue;
+    for (const auto& [key, remote] : cluster.pods()) {
+      if (remote.node == local_node || key.first != local_key.first) continue;
+      const net::Flow flow{remote.ips.front(), local.ips.front(), net::tcp, net::Port{8080}};
+      if (evaluate::evaluate(cluster, flow, {std::string(local_node), true}).allowed) return flow;
+    }
+  }
+  throw std::runtime_error("the world has no allowed flow");
+}
+
+constexpr const char* conntrack_only =
+    "table inet base { chain f { type filter hook forward priority filter; policy accept; "
+    "ct state established,related accept; } }";
+
+/// The peers' way: a chain and a set for each policy, and the pod's chain goes through them all.
+std::string chains_ruleset(std::size_t policies, const net::Flow& flow) {
+  std::string text = "table inet chains {\n";
+  std::string jumps;
+  for (std::size_t i = 0; i < policies; ++i) {
+    const auto n = std::to_string(i);
+    const bool last = i + 1 == policies;
+    text += " set s" + n + " { type ipv4_addr; elements = { " + (last ? flow.source.text() : "198.51.100.1") + " } }\n";
+    text += " chain p" + n + " { ip saddr @s" + n + " tcp dport 8080 accept; }\n";
+    jumps += "  jump p" + n + "\n";
+  }
+  return text + " chain pod {\n" + jumps +
+         "  drop\n }\n chain f { type filter hook forward priority filter; policy accept;\n" +
+         "  ct state established,related accept\n  ip daddr " + flow.destination.text() + " jump pod\n }\n}\n";
+}
+
+void load_text(const NetNamespace& ns, const std::string& ruleset) {
+  const auto file = std::string("/tmp/podfence-bench-") + std::to_string(::getpid()) + ".nft";
+  std::ofstream(file) << ruleset;
+  ns.shell("nft -f " + file);
+  ::unlink(file.c_str());
+}
+
+/// Median over rounds of rate(with) / rate(conntrack only), the two taken in turn.
+double rate_ratio(const net::Flow& flow, const std::function<void(const NetNamespace&)>& load) {
+  const Wire base(flow.source, flow.destination);
+  const Wire with(flow.source, flow.destination);
+  load_text(base.node, conntrack_only);
+  load(with.node);
+  const std::size_t connections = in_short ? 2000 : 12000;
+  std::vector<double> ratios;
+  for (int round = 0; round < (in_short ? 3 : 9); ++round) {
+    const double theirs = connection_rate(base, flow.destination, flow.destination_port, connections);
+    const double ours = connection_rate(with, flow.destination, flow.destination_port, connections);
+    if (theirs <= 0 || ours <= 0) throw std::runtime_error("an allowed connection did not pass");
+    ratios.push_back(ours / theirs);
+    base.node.shell("conntrack -F >/dev/null 2>&1");
+    with.node.shell("conntrack -F >/dev/null 2>&1");
+  }
+  return median(ratios);
+}
+
+void connection_rates() {
+  std::puts("\nNew connections through the node, against `ct state established,related accept` alone");
+  std::vector<Size> sizes{{1000, 1}, {1000, 100}, {1000, 10000}, {100000, 10000}};
+  if (in_short) sizes = {{1000, 100}};
+  for (const auto size : sizes) {
+    const auto compiler = compiler_of(size);
+    const auto program = compiler.program();
+    const double ratio = rate_ratio(allowed_flow(compiler.cluster()), [&](const NetNamespace& node) {
+      const Inside here(node);
+      commit(*open_kernel(), diff::install_of(program));
+    });
+    report(std::to_string(size.policies) + " policies, " + std::to_string(size.pods) + " pods", text(ratio, "%.3f x"),
+           ">= 0.98", ratio >= 0.98);
+  }
+  const auto flow = allowed_flow(compiler_of({1000, 100}).cluster());
+  const std::size_t policies = in_short ? 100 : 1000;
+  const double chains =
+      rate_ratio(flow, [&](const NetNamespace& node) { load_text(node, chains_ruleset(policies, flow)); });
+  report(std::to_string(policies) + " policies on the pod as chains with a set each", text(chains, "%.3f x"), "(shown)",
+         true);
+}
+
+struct PodEvent {
+  double commit_us = 0;  // wall time of the kernel transaction
+  double cpu_us = 0;     // event taken to commit returned, CPU
+};
+
+PodEvent one_pod(Size size) {
+  const NetNamespace ns;
+  const Inside here(ns);
+  const auto kernel = open_kernel();
+  auto compiler = compiler_of(size);
+  commit(*kernel, diff::install_of(compiler.program()));
+  std::vector<double> commits;
+  std::vector<double> cpu;
+  for (std::size_t serial = 0; serial < 201; ++serial) {
+    const store::Event event = store::Upsert{one_more_pod(size, serial)};
+    const double cpu_before = cpu_us();
+    const auto changes = compiler.apply({&event, 1});
+    const double wall_before = wall_us();
+    commit(*kernel, changes);
+    commits.push_back(wall_us() - wall_before);
+    cpu.push_back(cpu_us() - cpu_before);
+    if (changes.operations() == 0) throw std::runtime_error("a new pod changed nothing");
+  }
+  return {median(commits), median(cpu)};
+}
+
+void pod_events() {
+  std::puts("\nOne pod added");
+  const auto small = one_pod({1000, 100});
+  const auto large = one_pod({in_short ? 10000UL : 100000UL, in_short ? 1000UL : 10000UL});
+  const double ratio = large.commit_us / small.commit_us;
+  report("kernel commit, 100,000 against 1,000 pods", text(ratio) + " x", "<= 1.5", ratio <= 1.5);
+  report("kernel commit at 100,000 pods", text(large.commit_us, "%.0f us"), "<= 60 us", large.commit_us <= 60);
+  report("event to commit returned at 100,000 pods, 10,000 policies", text(large.cpu_us / 1000, "%.3f ms CPU"),
+         "<= 2 ms", large.cpu_us <= 2000);
+}
+
+void policy_events() {
+  std::puts("\nOne policy added and removed at 100,000 pods, peers along existing class borders");
+  const NetNamespace ns;
+  const Inside here(ns);
+  const auto kernel = open_kernel();
+  auto compiler = compiler_of({in_short ? 10000UL : 100000UL, in_short ? 1000UL : 10000UL});
+  commit(*kernel, diff::install_of(compiler.program()));
+  std::vector<double> cpu;
+  std::size_t operations = 0;
+  std::size_t peer_elements = 0;
+  for (std::size_t serial = 0; serial < 20; ++serial) {
+    const auto policy = one_more_policy(serial);
+    const store::Event add = store::Upsert{policy};
+    const store::Event remove = store::Remove{api::key_of(policy), policy.meta.uid};
+    for (const auto* event : {&add, &remove}) {
+      const double before = cpu_us();
+      const auto changes = compiler.apply({event, 1});
+      commit(*kernel, changes);
+      cpu.push_back(cpu_us() - before);
+      operations = std::max(operations, changes.operations());
+      for (const auto& [set, change] : changes.sets) {
+        if (program::is_map(set.shape)) peer_elements += change.added.size() + change.removed.size();
+      }
+    }
+  }
+  report("peer elements written", std::to_string(peer_elements), "0", peer_elements == 0);
+  report("its own tuples, at most", std::to_string(operations), "(shown)", true);
+  report("event to commit returned", text(median(cpu) / 1000, "%.3f ms CPU"), "<= 50 ms", median(cpu) <= 50000);
+}
+
+void restart() {
+  std::puts("\nRestart of an unchanged world");
+  const Size size{in_short ? 10000UL : 100000UL, in_short ? 1000UL : 10000UL};
+  const NetNamespace ns;
+  const Inside here(ns);
+  const auto kernel = open_kernel();
+  auto events = world(size);
+  {
+    compile::Compiler first(settings());
+    std::vector<store::Event> other_order(events.rbegin(), events.rend());
+    first.apply(other_order);
+    commit(*kernel, diff::install_of(first.program()));
+  }
+  compile::Compiler second(settings());
+  second.apply(events);
+  const double before = wall_us();
+  const auto held = kernel->read();
+  if (!held || !held->intact) throw std::runtime_error("the table cannot be read back");
+  second.adopt_classes(held->program);
+  const auto changes = diff::changes_between(held->program, second.program());
+  report("elements written, " + std::to_string(held->program.element_count()) + " held",
+         std::to_string(changes.operations()), "0", changes.operations() == 0);
+  report("read back, adopted, compared", text((wall_us() - before) / 1000, "%.0f ms"), "(shown)", true);
+}
+
+int all(const char* podfence) {
+  std::puts("podfence_bench: ratios and counts of one run; times are this machine's");
+  connection_rates();
+  pod_events();
+  policy_events();
+  restart();
+  if (podfence != nullptr) agent_figures(podfence, in_short);
+  std::puts("\npodfence_bench: done");
+  return 0;
+}
+
+}  // namespace
+}  // namespace podfence::bench
+
+int main(int argc, char** argv) {
+  const char* podfence = nullptr;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--short") == 0) {
+      podfence::bench::in_short = true;
+    } else {
+      podfence = argv[i];
+    }
+  }
+  try {
+    return podfence::bench::all(podfence);
+  } catch (const std::exception& e) {
+    std::cerr << "podfence_bench: " << e.what() << '\n';
+    return 1;
+  }
+}
