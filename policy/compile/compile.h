@@ -9,9 +9,9 @@
 namespace podfence::compile {
 
 struct Settings {
-  std::string node;         // the node's name: pods with this spec.nodeName are subjects
+  std::string node;          // the node's name: pods with this spec.nodeName are subjects
   program::Options options;  // of the constant rules
-  bool fail_closed = true;  // close addresses of the node's spec.podCIDRs that no known pod owns
+  bool fail_closed = true;   // close addresses of the node's spec.podCIDRs that no known pod owns
   /// A port range of at most this many ports becomes single ports; a wider one goes to the interval sets.
   std::uint32_t split_ports = 64;
 };

@@ -1,6 +1,6 @@
 #pragma once
-// The incremental compiler: a value that takes changes of the cluster and gives changes of the kernel. A pod or a policy
-// costs what it touches, never a recompile of the world. Its laws (tested on random histories):
+// The incremental compiler: a value that takes changes of the cluster and gives changes of the kernel. A pod or a
+// policy costs what it touches, never a recompile of the world. Its laws (tested on random histories):
 //   program() equals compile(cluster()) up to the numbering of classes;
 //   applying every Changes it gave, in order, to the Program it started from gives program().
 #include <memory>
