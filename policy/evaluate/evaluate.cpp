@@ -108,7 +108,8 @@ Judgement judge(const store::Cluster& cluster, const Side& side) {
 /// Verdicts that need no policy: a pod to itself, a pod and its node, and addresses that no known pod owns.
 std::optional<Verdict> without_policy(const store::Cluster& cluster, const End& source, const End& destination,
                                       const Options& options) {
-  if (source.pod != nullptr && source.ip == destination.ip) {
+  if (source.pod != nullptr && source.ip == destination.ip &&
+      (options.node.empty() || source.pod->node == options.node)) {
     return Verdict{true, Reason::own_pod, Direction::ingress, {}};
   }
   const Verdict own_node{true, Reason::own_node, Direction::ingress, {}};
