@@ -176,30 +176,43 @@ std::string damage_of_chains(const Chains& found, const program::Options& option
   return "chain " + foreign->first + " is not ours";
 }
 
+struct ReadSet {
+  std::optional<ElementReader> reader;
+  bool foreign = false;
+};
+
+void read_elements(ReadSet& read, program::SetId set, const nlmsghdr* message) {
+  if (!read.reader) read.reader.emplace(set);
+  const bool whole = for_each_attribute(attributes_of(message, sizeof(nfgenmsg)), [&](const Attribute& list) {
+    if (list.type != NFTA_SET_ELEM_LIST_ELEMENTS) return;
+    const bool fits = for_each_attribute(list.value, [&](const Attribute& element) {
+      if (!read.reader->feed(element.value)) read.foreign = true;
+    });
+    read.foreign = read.foreign || !fits;
+  });
+  read.foreign = read.foreign || !whole;
+}
+
 /// The elements of a set; `damage` when some are none of ours.
 Result<std::vector<program::Element>> dump_elements(Socket& socket, program::SetId set, std::string& damage) {
-  struct State {
-    std::optional<ElementReader> reader;
-    bool foreign = false;
-  };
   Request request(NFT_MSG_GETSETELEM, NFTA_SET_ELEM_LIST_TABLE);
   request.put(NFTA_SET_ELEM_LIST_SET, name_of(set));
-  auto read = collect<State>(socket, request, "elements", [&](State& state, const nlmsghdr* message) {
-    if (!state.reader) state.reader.emplace(set);
-    const bool whole = for_each_attribute(attributes_of(message, sizeof(nfgenmsg)), [&](const Attribute& list) {
-      if (list.type != NFTA_SET_ELEM_LIST_ELEMENTS) return;
-      const bool fits = for_each_attribute(list.value, [&](const Attribute& element) {
-        if (!state.reader->feed(element.value)) state.foreign = true;
-      });
-      state.foreign = state.foreign || !fits;
-    });
-    state.foreign = state.foreign || !whole;
-  });
-  if (!read) return fail(Error(read.error()).in(name_of(set)));
-  std::vector<program::Element> elements;
-  if (read->reader && !read->reader->finish(elements)) read->foreign = true;
-  if (read->foreign && damage.empty()) damage = "set " + std::string(name_of(set)) + " has elements that are not ours";
-  return elements;
+  for (int attempt = 1;; ++attempt) {
+    auto read = collect<ReadSet>(socket, request, "elements",
+                                 [set](ReadSet& into, const nlmsghdr* message) { read_elements(into, set, message); });
+    if (!read) return fail(Error(read.error()).in(name_of(set)));
+    std::vector<program::Element> elements;
+    const auto outcome = read->reader ? read->reader->finish(elements) : ElementReader::Outcome::whole;
+    if (outcome == ElementReader::Outcome::unsettled) {
+      if (attempt == dump_attempts) return fail(Errc::busy, std::string(name_of(set)) + ": the set does not settle");
+      std::this_thread::sleep_for(std::chrono::milliseconds(attempt));
+      continue;
+    }
+    if ((read->foreign || outcome == ElementReader::Outcome::foreign) && damage.empty()) {
+      damage = "set " + std::string(name_of(set)) + " has elements that are not ours";
+    }
+    return elements;
+  }
 }
 
 }  // namespace

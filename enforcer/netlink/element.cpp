@@ -216,11 +216,12 @@ bool ElementReader::pair_marks(std::vector<Element>& out) {
   return fits;
 }
 
-bool ElementReader::finish(std::vector<Element>& out) {
+ElementReader::Outcome ElementReader::finish(std::vector<Element>& out) {
   const bool fits = pair_marks(elements_);
   std::sort(elements_.begin(), elements_.end());
   out = std::move(elements_);
-  return fits;
+  if (std::adjacent_find(out.begin(), out.end()) != out.end()) return Outcome::unsettled;
+  return fits ? Outcome::whole : Outcome::foreign;
 }
 
 }  // namespace podfence::netlink

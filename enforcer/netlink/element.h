@@ -63,8 +63,14 @@ class ElementReader {
   /// the element is then left out.
   bool feed(std::span<const std::byte> attributes);
 
-  /// All of them, sorted. False when range ends do not match their beginnings; what fits is there.
-  bool finish(std::vector<program::Element>& out);
+  enum class Outcome {
+    whole,
+    unsettled,  // an element came twice: the kernel was moving them to a larger hash table meanwhile, and for each that
+                // came twice another one may be missing. Without any, none is. Dump again.
+    foreign,    // ends of ranges without beginnings; what fits is there
+  };
+  /// All of them, sorted.
+  Outcome finish(std::vector<program::Element>& out);
 
  private:
   struct Mark {
