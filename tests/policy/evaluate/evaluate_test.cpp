@@ -145,6 +145,7 @@ TEST(Evaluate, NamedPortsAreThoseOfTheDestination) {  // T-08 T-09 T-11 T-12 T-1
 TEST(Evaluate, PortsOfOneProtocolSayNothingOfAnother) {  // T-02 T-18 T-23 T-24 I-19 X-06 X-08
   const auto cluster = world({policy("p").ingress(rule().protocol(net::sctp).ports(80, 90).ports(53, 53, net::udp))});
   check(cluster, {{"SCTP", flow(cli, web, net::sctp, 7), true, Reason::allowed_by_rule},
+                  {"a whole protocol has no exception", flow(cli, web, net::sctp, 0), true, Reason::allowed_by_rule},
                   {"first", tcp_flow(cli, web, 80), true, Reason::allowed_by_rule},
                   {"last", tcp_flow(cli, web, 90), true, Reason::allowed_by_rule},
                   {"below", tcp_flow(cli, web, 79), false, Reason::default_deny},
