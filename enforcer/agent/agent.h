@@ -5,6 +5,7 @@
 
 #include "policy/base/result.h"
 #include "policy/compile/compile.h"
+#include "policy/store/cluster.h"
 
 namespace podfence::agent {
 
@@ -13,23 +14,37 @@ struct Config {
   std::string node;     // this node's name in the cluster
   std::string cluster;  // a name for flow records; may be empty
   std::string socket = "/run/podfence/agent.sock";
-  std::string state_dir = "/var/lib/podfence";             // what must survive a restart: the flow ledger
+  std::string state_dir = "/var/lib/podfence";             // what must survive a restart: the account of denied flows
   std::string flow_log = "/var/log/podfence/flows.jsonl";  // "-" = standard output, "" = none
   program::Options program;                                // NFLOG group, conntrack label bit, log rates
   bool fail_closed = true;
   bool revoke_established = true;
   bool guard_sources = true;      // anti-spoofing on the pods' host interfaces
-  bool dry_run = false;           // print what would be loaded and stop
   unsigned verify_seconds = 300;  // slow timer: read the kernel back and compare
 };
 
 /// Everything that can be said against a configuration before anything is opened.
 Result<> validate(const Config& config);
 
-/// Runs until SIGTERM or SIGINT; the rules stay in the kernel when it ends. 0 = ended as asked.
-Result<> run(const Config& config);
+/// "dir:PATH" -> PATH
+Result<std::string> source_directory(const std::string& source);
 
-/// The ruleset that the agent would load for what its source holds now.
-Result<std::string> dry_run(const Config& config);
+compile::Settings settings_of(const Config& config);
+
+/// What `podfence explain` asks the agent, answered from the cluster as the agent knows it.
+struct ExplainRequest {
+  std::string source;
+  std::string destination;
+  bool json = false;
+  bool fail_closed = true;
+};
+struct ExplainAnswer {
+  int exit_code = 1;
+  std::string output;
+};
+using Explain = ExplainAnswer (*)(const store::Cluster& cluster, const ExplainRequest& request);
+
+/// Runs until SIGTERM or SIGINT. The rules stay in the kernel when it ends.
+Result<> run(const Config& config, Explain explain);
 
 }  // namespace podfence::agent

@@ -1,0 +1,38 @@
+#include "enforcer/agent/agent.h"
+#include "policy/api/syntax.h"
+
+namespace podfence::agent {
+
+Result<std::string> source_directory(const std::string& source) {
+  constexpr std::string_view scheme = "dir:";
+  if (source.rfind(scheme, 0) != 0 || source.size() == scheme.size()) {
+    return fail(Errc::invalid, "source '" + source + "': expected dir:PATH");
+  }
+  return source.substr(scheme.size());
+}
+
+Result<> validate(const Config& config) {
+  if (auto directory = source_directory(config.source); !directory) return fail(directory.error());
+  if (!api::is_dns_subdomain(config.node)) {
+    return fail(Errc::invalid, "node '" + config.node + "': expected the node's name, as in spec.nodeName of its pods");
+  }
+  if (config.program.label_bit > 127) {
+    return fail(Errc::invalid, "label-bit " + std::to_string(config.program.label_bit) + ": expected 0 to 127");
+  }
+  if (config.program.log_source_rate == 0 || config.program.log_node_rate == 0) {
+    return fail(Errc::invalid, "log rates must be at least 1 packet per second");
+  }
+  if (config.state_dir.empty()) return fail(Errc::invalid, "state-dir is empty");
+  if (config.verify_seconds == 0) return fail(Errc::invalid, "verify-seconds must be at least 1");
+  return {};
+}
+
+compile::Settings settings_of(const Config& config) {
+  compile::Settings settings;
+  settings.node = config.node;
+  settings.options = config.program;
+  settings.fail_closed = config.fail_closed;
+  return settings;
+}
+
+}  // namespace podfence::agent

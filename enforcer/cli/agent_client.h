@@ -1,0 +1,16 @@
+#pragma once
+// Commands that a running agent answers.
+#include <iosfwd>
+#include <string>
+
+#include "enforcer/cli/explain.h"
+
+namespace podfence::cli {
+
+/// `explain` from the cluster as the agent knows it. Exit code as explain().
+int explain_by_agent(const std::string& socket, const ExplainOptions& options, std::ostream& out, std::ostream& err);
+
+/// Where the agent writes its flow log.
+Result<std::string> flow_log_of_agent(const std::string& socket);
+
+}  // namespace podfence::cli

@@ -1,0 +1,238 @@
+#include "enforcer/cli/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "enforcer/agent/agent.h"
+#include "enforcer/agent/control.h"
+#include "enforcer/agent/status.h"
+#include "enforcer/agent/version.h"
+#include "enforcer/cli/agent_client.h"
+#include "enforcer/cli/check.h"
+#include "enforcer/cli/config_file.h"
+#include "enforcer/cli/explain.h"
+#include "enforcer/cli/flows.h"
+#include "enforcer/cli/simulate.h"
+#include "policy/compile/compile.h"
+#include "policy/program/print.h"
+
+namespace podfence::cli {
+namespace {
+
+constexpr int exit_error = 1;
+
+/// What the command line said, one member for each command.
+struct Arguments {
+  agent::Config agent;
+  bool dry_run = false;
+  bool no_fail_closed = false;
+  bool no_revoke = false;
+  bool no_guard = false;
+  std::string socket = agent::Config{}.socket;
+  std::string output = "text";
+  ExplainOptions explain;
+  SimulateOptions simulate;
+  CheckOptions check;
+  std::string report = "text";
+  FlowsOptions flows;
+};
+
+Output output_of(const Arguments& a) {
+  return a.output == "json" ? Output::json : Output::text;
+}
+
+int report_error(const Error& error) {
+  std::cerr << "podfence: " << error.what() << '\n';
+  return exit_error;
+}
+
+agent::ExplainAnswer explain_for_agent(const store::Cluster& cluster, const agent::ExplainRequest& request) {
+  ExplainOptions options;
+  options.source = request.source;
+  options.destination = request.destination;
+  options.fail_closed = request.fail_closed;
+  options.output = request.json ? Output::json : Output::text;
+  std::ostringstream out;
+  agent::ExplainAnswer answer;
+  answer.exit_code = explain_in(cluster, options, out, out);
+  answer.output = out.str();
+  return answer;
+}
+
+/// --dry-run: what the agent would load for what its source holds now. The kernel is not touched.
+int print_ruleset(const agent::Config& config) {
+  if (auto valid = agent::validate(config); !valid) return report_error(valid.error());
+  const auto objects = load_objects(*agent::source_directory(config.source));
+  if (!objects) return report_error(objects.error());
+  for (const auto& diagnostic : objects->diagnostics) std::cerr << diagnostic.text() << '\n';
+  std::cout << program::print(compile::compile(objects->cluster, agent::settings_of(config)));
+  return 0;
+}
+
+int run_agent(Arguments& a) {
+  a.agent.fail_closed = !a.no_fail_closed;
+  a.agent.revoke_established = !a.no_revoke;
+  a.agent.guard_sources = !a.no_guard;
+  if (a.dry_run) return print_ruleset(a.agent);
+  if (auto done = agent::run(a.agent, explain_for_agent); !done) return report_error(done.error());
+  return 0;
+}
+
+int run_status(const Arguments& a) {
+  const auto json = agent::ask(a.socket, R"({"command":"status"})");
+  if (!json) return report_error(json.error());
+  const auto text = agent::status_text(*json);  // also finds an error in the answer
+  if (!text) return report_error(text.error());
+  if (output_of(a) == Output::json) {
+    std::cout << *json << '\n';
+  } else {
+    std::cout << *text;
+  }
+  return 0;
+}
+
+int run_explain(Arguments& a) {
+  a.explain.output = output_of(a);
+  if (!a.explain.objects.empty()) return explain(a.explain, std::cout, std::cerr);
+  return explain_by_agent(a.socket, a.explain, std::cout, std::cerr);
+}
+
+int run_simulate(Arguments& a) {
+  a.simulate.output = output_of(a);
+  return simulate(a.simulate, std::cout, std::cerr);
+}
+
+int run_check(Arguments& a) {
+  a.check.report = a.report == "json"    ? Report::json
+                   : a.report == "sarif" ? Report::sarif
+                   : a.report == "junit" ? Report::junit
+                                         : Report::text;
+  return check(a.check, std::cout, std::cerr);
+}
+
+int run_flows(Arguments& a) {
+  a.flows.output = output_of(a);
+  a.flows.socket = a.socket;
+  return flows(a.flows, std::cout, std::cerr);
+}
+
+void add_output(CLI::App& command, Arguments& a) {
+  command.add_option("-o,--output", a.output, "text or json")->check(CLI::IsMember({"text", "json"}));
+}
+
+void add_socket(CLI::App& command, Arguments& a) {
+  command.add_option("--socket", a.socket, "The agent's socket")->capture_default_str();
+}
+
+void add_agent(CLI::App& app, Arguments& a) {
+  auto& c = *app.add_subcommand("agent", "Enforces the policies for this node's pods");
+  auto& config = a.agent;
+  c.add_option("--source", config.source, "Where objects come from: dir:PATH")->required();
+  c.add_option("--node", config.node, "This node's name, as in spec.nodeName of its pods")->required();
+  c.add_option("--cluster", config.cluster, "A name of the cluster, for flow records");
+  c.add_option("--socket", config.socket, "Where status and explain ask; in a directory of mode 0700")
+      ->capture_default_str();
+  c.add_option("--state-dir", config.state_dir, "What must survive a restart")->capture_default_str();
+  c.add_option("--flow-log", config.flow_log, "File for records of denied flows; - = standard output")
+      ->capture_default_str();
+  c.add_option("--log-group", config.program.log_group, "NFLOG group")->capture_default_str();
+  c.add_option("--label-bit", config.program.label_bit, "Conntrack label bit of allowed flows, 0-127")
+      ->capture_default_str();
+  c.add_option("--log-source-rate", config.program.log_source_rate, "Logged packets a second for each source")
+      ->capture_default_str();
+  c.add_option("--log-node-rate", config.program.log_node_rate, "Logged packets a second in all")
+      ->capture_default_str();
+  c.add_option("--verify-seconds", config.verify_seconds, "Read the kernel back that often")->capture_default_str();
+  c.add_flag("--no-fail-closed", a.no_fail_closed,
+             "Let addresses of this node's pod ranges pass that no known pod owns");
+  c.add_flag("--no-revoke-established", a.no_revoke, "Do not cut established flows that a new policy forbids");
+  c.add_flag("--no-source-guard", a.no_guard, "Do not drop packets from a pod's interface with a foreign source");
+  c.add_flag("--dry-run", a.dry_run, "Print the ruleset for what the source holds now, and stop")->configurable(false);
+  c.set_config("--config", "", "YAML file with these options as keys");
+  c.allow_config_extras(CLI::config_extras_mode::error);
+  c.config_formatter(std::make_shared<YamlConfig>());
+  c.footer("Example: podfence agent --source dir:/etc/podfence/objects --node node-1");
+}
+
+void add_questions(CLI::App& app, Arguments& a) {
+  auto& status = *app.add_subcommand("status", "What is enforced, what is not and why, and what was lost");
+  add_socket(status, a);
+  add_output(status, a);
+  status.footer("Example: podfence status -o json");
+
+  auto& explain = *app.add_subcommand("explain", "Would this flow pass, and who says so; exit code 2 = denied");
+  explain.add_option("SRC", a.explain.source, "namespace/pod or an address")->required();
+  explain.add_option("DST", a.explain.destination, "namespace/pod or an address, then [:PORT][/PROTOCOL]")->required();
+  explain.add_option("--objects", a.explain.objects,
+                     "Answer from the manifests below this directory, without an agent");
+  add_socket(explain, a);
+  add_output(explain, a);
+  explain.footer("Example: podfence explain shop/web shop/db:5432/TCP");
+
+  auto& simulate = *app.add_subcommand("simulate",
+                                       "Verdicts from the compiled program and from the reference evaluator; "
+                                       "exit code 2 = they differ");
+  simulate.add_option("--objects", a.simulate.objects, "Directory with manifests")->required();
+  simulate.add_option("--flows", a.simulate.flows,
+                      "YAML or JSON list of {from, to, port, protocol}; without it every pair");
+  add_output(simulate, a);
+  simulate.footer("Example: podfence simulate --objects manifests/ --flows flows.yaml -o json");
+
+  auto& check = *app.add_subcommand("check", "Validates manifests; exit code 2 = there are errors");
+  check.add_option("PATH", a.check.paths, "Directories or files")->required();
+  check.add_option("-o,--output", a.report, "text, json, sarif or junit")
+      ->check(CLI::IsMember({"text", "json", "sarif", "junit"}));
+  check.footer("Example: podfence check manifests/ -o sarif");
+}
+
+void add_flows(CLI::App& app, Arguments& a) {
+  auto& flows = *app.add_subcommand("flows", "Records of denied flows");
+  flows.add_flag("-f,--follow", a.flows.follow, "Go on with new records as they come");
+  flows.add_flag("--deny", a.flows.deny, "Denied flows only");
+  flows.add_option("--from", a.flows.from, "Source: namespace/pod, namespace/, address or CIDR");
+  flows.add_option("--to", a.flows.to, "Destination, likewise");
+  flows.add_option("--port", a.flows.port, "Destination port")->check(CLI::Range(1, 65535));
+  flows.add_option("--policy", a.flows.policy, "namespace/name or name of a policy");
+  flows.add_option("--since", a.flows.since, "90s, 5m, 2h, 7d, or an RFC 3339 time");
+  flows.add_option("--file", a.flows.file, "Read this flow log; without it the agent's");
+  add_socket(flows, a);
+  add_output(flows, a);
+  flows.footer("Example: podfence flows -f --to shop/ --since 5m");
+}
+
+int dispatch(const CLI::App& app, Arguments& a) {
+  if (app.got_subcommand("agent")) return run_agent(a);
+  if (app.got_subcommand("status")) return run_status(a);
+  if (app.got_subcommand("explain")) return run_explain(a);
+  if (app.got_subcommand("simulate")) return run_simulate(a);
+  if (app.got_subcommand("check")) return run_check(a);
+  return run_flows(a);
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  CLI::App app("Network microsegmentation for containers: policies into nftables, denied flows into a log.",
+               "podfence");
+  app.set_version_flag("--version", std::string("podfence ") + agent::version);
+  app.require_subcommand(1);
+  app.footer("Exit codes: 0 = yes or fine, 1 = error, 2 = the answer is no.");
+  Arguments arguments;
+  add_agent(app, arguments);
+  add_questions(app, arguments);
+  add_flows(app, arguments);
+  try {
+    app.parse(argc, argv);
+    return dispatch(app, arguments);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : exit_error;
+  } catch (const std::exception& e) {
+    std::cerr << "podfence: " << e.what() << '\n';
+    return exit_error;
+  }
+}
+
+}  // namespace podfence::cli
