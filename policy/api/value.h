@@ -27,7 +27,7 @@ class Value {
  public:
   /// The root of a document. `lines` is empty for JSON.
   Value(simdjson::dom::element element, std::span<const NodeLine> lines)
-      : element_(element), given_(true), lines_(lines) {}
+      : element_(element), given_(!element.is_null()), lines_(lines) {}
 
   /// Neither missing nor null.
   bool given() const { return given_; }

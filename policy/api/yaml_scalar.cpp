@@ -82,7 +82,8 @@ std::optional<std::string> parse_float(std::string_view text) {
   if (ec != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
   // 80.0 becomes 80, as it does in JSON made by kubectl.
   std::array<char, 64> out{};
-  const auto written = std::to_chars(out.data(), out.data() + out.size(), value);
+  const auto shape = std::fabs(value) < 1e15 ? std::chars_format::general : std::chars_format::scientific;
+  const auto written = std::to_chars(out.data(), out.data() + out.size(), value, shape);
   return std::string(out.data(), written.ptr);
 }
 
