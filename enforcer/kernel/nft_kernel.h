@@ -10,8 +10,9 @@ namespace podfence::kernel {
 
 struct NftOptions {
   /// Own the table, so that no other process can change or flush it, where the kernel has owner and persist together
-  /// (6.9). Off unless asked for: nft before 1.1 lists an owned table as one that vanishes when reloaded, and after the
-  /// owner's death it cannot reload its own listing and `nft -j` breaks off in the middle.
+  /// (6.9). Off unless asked for, because of nft before 1.1: it lists an owned table as one that goes away as soon as
+  /// it has been reloaded, and after the owner's death it cannot reload its own listing, and `nft -j` prints random
+  /// memory. Without it, Watch hears of foreign changes.
   bool own_table = false;
 };
 

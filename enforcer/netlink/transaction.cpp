@@ -6,41 +6,48 @@
 
 #include <array>
 #include <optional>
+#include <tuple>
+#include <utility>
 
 #include "enforcer/netlink/attribute.h"
 
 namespace podfence::netlink {
 namespace {
 
+constexpr unsigned default_deadline_ms = 5000;
 constexpr std::size_t default_send_buffer = 64 * 1024;
 
-/// Reads what has been queued until the answer to the batch's last message, or to the batch as a whole.
-Result<std::vector<Ack>> hear(Socket& socket, const Batch& batch) {
+struct Heard {
   std::vector<Ack> refused;
+  std::optional<Error> trouble;  // why not all was heard
+};
+
+/// Reads until the answer to the batch's last message, or to the batch as a whole.
+Heard hear(Socket& socket, const Batch& batch) {
+  Heard heard;
   bool lost = false;
   bool done = false;
   while (!done) {
     const auto datagram = socket.receive();
     if (!datagram) {
-      if (datagram.error().code() == Errc::busy) {
-        // The kernel has answered everything before send() returned: what is not queued now will not come.
-        lost = true;
-        if (auto set = socket.set_receive_timeout(0); !set) return fail(set.error());
-        continue;
-      }
-      if (lost && !refused.empty()) return refused;
-      return fail(datagram.error());
+      heard.trouble = datagram.error();
+      if (datagram.error().code() != Errc::busy) break;
+      // Answers were lost. The kernel had given all of them before send() returned: what is not queued will not come.
+      lost = true;
+      std::ignore = socket.set_receive_timeout(0);
+      continue;
     }
     for_each_message(*datagram, [&](const nlmsghdr* part) {
       const auto ack = parse_ack(bytes_of(part));
       if (!ack || ack->sequence < batch.first_sequence() || ack->sequence > batch.last_sequence()) return true;
-      if (ack->error != 0) refused.push_back(*ack);
+      if (ack->error != 0) heard.refused.push_back(*ack);
       // An error of the beginning is one of the whole batch: a stale generation, a failed commit, no permission.
       done = done || ack->sequence == batch.last_sequence() || ack->sequence == batch.first_sequence();
       return true;
     });
   }
-  return refused;
+  if (lost) std::ignore = socket.set_receive_timeout(default_deadline_ms);
+  return heard;
 }
 
 }  // namespace
@@ -68,9 +75,10 @@ Result<std::vector<Ack>> send_batch(Socket& socket, Batch& batch, std::uint32_t 
   const auto bytes = batch.seal(generation, first);
   if (bytes.size() > default_send_buffer) socket.grow_send_buffer(bytes.size() + default_send_buffer);
   if (auto sent = socket.send(bytes); !sent) return fail(sent.error());
-  auto answers = hear(socket, batch);
-  if (auto set = socket.set_receive_timeout(5000); !set) return fail(set.error());
-  return answers;
+  Heard heard = hear(socket, batch);
+  // One refusal is enough to know that nothing was done.
+  if (heard.trouble && heard.refused.empty()) return fail(std::move(*heard.trouble));
+  return std::move(heard.refused);
 }
 
 }  // namespace podfence::netlink
