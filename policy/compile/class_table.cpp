@@ -66,9 +66,8 @@ void ClassTable::renumber(const std::vector<std::pair<SlotId, program::ClassId>>
   next_number_ = program::first_class;
   for (SlotId slot = 1; slot < end(); ++slot) {
     if (!classes_[slot].live() || classes_[slot].number != program::no_class) continue;
-    do {
-      classes_[slot].number = fresh_number();
-    } while (taken.count(classes_[slot].number) > 0);
+    while (taken.count(next_number_) > 0) ++next_number_;
+    classes_[slot].number = fresh_number();
   }
 }
 
