@@ -60,6 +60,11 @@ std::string new_instance() {
   return fmt::format("{:x}", static_cast<std::uint64_t>(now) ^ (static_cast<std::uint64_t>(::getpid()) << 40U));
 }
 
+std::optional<FileProblem> problem_of(source::FileStatus file) {
+  if (file.problems.empty() && !file.stale) return std::nullopt;
+  return FileProblem{std::move(file.path), file.stale, std::move(file.problems)};
+}
+
 class Agent final : public Answerer {
  public:
   Agent(const Config& config, Explain explain) : config_(config), explain_(explain) {}
@@ -123,7 +128,6 @@ class Agent final : public Answerer {
   std::optional<Guard> guard_;
 
   asio::signal_set signals_{io_, SIGTERM, SIGINT};
-  asio::signal_set hangup_{io_, SIGHUP};
   Descriptor source_fd_{io_};
   Descriptor watch_fd_{io_};
   Descriptor flows_fd_{io_};
@@ -350,8 +354,8 @@ StatusInputs Agent::status_inputs() {
                   .source = config_.source,
                   .flows_json = flow::json_of(flows_->stats()),
                   .unguarded = {}};
-  for (const auto& file : source_->files()) {
-    if (auto problem = problem_of(file)) in.files.push_back(std::move(*problem));
+  for (auto& file : source_->files()) {
+    if (auto problem = problem_of(std::move(file))) in.files.push_back(std::move(*problem));
   }
   if (guard_) in.unguarded = guard_->unguarded();
   return in;

@@ -1,0 +1,138 @@
+#include "enforcer/source/claims.h"
+
+#include <algorithm>
+
+namespace podfence::source {
+namespace {
+
+std::size_t hash_of(std::string_view key) { return std::hash<std::string_view>{}(key); }
+
+}  // namespace
+
+std::string packed(const api::ObjectKey& key) {
+  std::string out(1, static_cast<char>('0' + static_cast<int>(key.kind)));
+  return out.append(key.namespace_).append("/").append(key.name);
+}
+
+api::ObjectKey unpacked(std::string_view key) {
+  const auto slash = key.find('/');
+  return {static_cast<api::Kind>(key.front() - '0'), std::string(key.substr(1, slash - 1)),
+          std::string(key.substr(slash + 1))};
+}
+
+const Claims::Slot* Claims::find(const File& file, std::string_view key) {
+  const auto at = std::lower_bound(file.slots.begin(), file.slots.end(), key,
+                                   [&](const Slot& slot, std::string_view k) { return file.key(slot) < k; });
+  return at != file.slots.end() && file.key(*at) == key ? &*at : nullptr;
+}
+
+template <class F>
+void Claims::each_with(std::string_view key, const F& visit) const {
+  const auto [first, last] = index_.equal_range(hash_of(key));
+  for (auto at = first; at != last; ++at) {
+    if (const Slot* slot = find(*at->second, key)) visit(*at->second, *slot);
+  }
+}
+
+void Claims::touch(std::string_view key) {
+  const auto [at, added] = before_.try_emplace(std::string(key));
+  if (!added) return;
+  const File* first = nullptr;
+  each_with(key, [&](File& file, const Slot& slot) {
+    if (first != nullptr && first->path <= file.path) return;
+    first = &file;
+    at->second = slot.fingerprint;
+  });
+}
+
+void Claims::drop(File& file) {
+  for (const Slot& slot : file.slots) {
+    const auto [first, last] = index_.equal_range(hash_of(file.key(slot)));
+    const auto at = std::find_if(first, last, [&](const auto& entry) { return entry.second == &file; });
+    if (at != last) index_.erase(at);
+  }
+  file.slots.clear();
+  file.keys.clear();
+  file.lost.clear();
+}
+
+void Claims::replace(const std::string& path, const std::vector<Claim>& claims) {
+  const auto known = files_.find(path);
+  if (known != files_.end()) {
+    for (const Slot& slot : known->second.slots) touch(known->second.key(slot));
+    drop(known->second);
+  }
+  for (const Claim& claim : claims) touch(claim.key);
+  if (claims.empty()) {
+    files_.erase(path);
+    return;
+  }
+  File& file = files_[path];
+  file.path = path;
+  for (const Claim& claim : claims) {
+    file.slots.push_back({static_cast<std::uint32_t>(file.keys.size()), static_cast<std::uint32_t>(claim.key.size()),
+                          claim.fingerprint});
+    file.keys += claim.key;
+    index_.emplace(hash_of(claim.key), &file);
+  }
+  file.keys.shrink_to_fit();
+  file.slots.shrink_to_fit();
+}
+
+const Claims::File* Claims::decide(const std::string& key) {
+  File* first = nullptr;
+  each_with(key, [&](File& file, const Slot&) {
+    if (first == nullptr || file.path < first->path) first = &file;
+  });
+  each_with(key, [&](File& file, const Slot&) {
+    if (&file == first) {
+      file.lost.erase(key);
+    } else {
+      file.lost.insert(key);
+    }
+  });
+  return first;
+}
+
+std::vector<Claims::Outcome> Claims::settle() {
+  std::vector<Outcome> out;
+  for (const auto& [key, before] : before_) {
+    const File* file = decide(key);
+    if (file == nullptr) {
+      if (before) out.push_back({key, ""});
+    } else if (before != find(*file, key)->fingerprint) {
+      out.push_back({key, file->path});
+    }
+  }
+  before_.clear();
+  return out;
+}
+
+void Claims::forget_fingerprint(const std::string& path, const std::string& key) {
+  const auto file = files_.find(path);
+  if (file == files_.end()) return;
+  for (Slot& slot : file->second.slots) {
+    if (file->second.key(slot) == key) slot.fingerprint = 0;
+  }
+}
+
+std::size_t Claims::count(const std::string& path) const {
+  const auto file = files_.find(path);
+  return file == files_.end() ? 0 : file->second.slots.size();
+}
+
+const std::set<std::string>& Claims::lost(const std::string& path) const {
+  static const std::set<std::string> none;
+  const auto file = files_.find(path);
+  return file == files_.end() ? none : file->second.lost;
+}
+
+std::optional<std::string> Claims::winner(const std::string& key) const {
+  std::optional<std::string> out;
+  each_with(key, [&](const File& file, const Slot&) {
+    if (!out || file.path < *out) out = file.path;
+  });
+  return out;
+}
+
+}  // namespace podfence::source
