@@ -5,7 +5,9 @@
 namespace podfence::source {
 namespace {
 
-std::size_t hash_of(std::string_view key) { return std::hash<std::string_view>{}(key); }
+std::size_t hash_of(std::string_view key) {
+  return std::hash<std::string_view>{}(key);
+}
 
 }  // namespace
 
@@ -99,9 +101,9 @@ std::vector<Claims::Outcome> Claims::settle() {
   for (const auto& [key, before] : before_) {
     const File* file = decide(key);
     if (file == nullptr) {
-      if (before) out.push_back({key, ""});
-    } else if (before != find(*file, key)->fingerprint) {
-      out.push_back({key, file->path});
+      if (before) out.push_back({key, "", 0});
+    } else if (const Slot* slot = find(*file, key); before != slot->fingerprint) {
+      out.push_back({key, file->path, slot->fingerprint});
     }
   }
   before_.clear();

@@ -1,6 +1,6 @@
 #pragma once
-// Which file has which objects, and which file counts for an object that several have: the first one by path. Holds keys
-// and fingerprints only. Changes are collected until settle() says which objects are different for the world.
+// Which file has which objects, and which file counts for an object that several have: the first one by path. Holds
+// keys and fingerprints only. Changes are collected until settle() says which objects are different for the world.
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -31,6 +31,7 @@ class Claims {
   struct Outcome {
     std::string key;
     std::string file;  // the file that counts now; "" when no file has the object any more
+    std::uint64_t fingerprint = 0;
   };
   /// The objects that are not what they were at the last call.
   std::vector<Outcome> settle();

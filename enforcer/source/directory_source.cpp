@@ -1,242 +1,278 @@
 #include "enforcer/source/directory_source.h"
 
-#include <malloc.h>
+#include <sys/stat.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <optional>
-#include <set>
+#include <cerrno>
+#include <map>
+#include <system_error>
 
-#include "enforcer/source/manifest_file.h"
+#include "enforcer/source/claims.h"
+#include "enforcer/source/fingerprint.h"
+#include "enforcer/source/read_file.h"
+#include "enforcer/source/walk.h"
+#include "enforcer/source/watcher.h"
 
 namespace podfence::source {
 namespace {
 
-namespace fs = std::filesystem;
+using Clock = std::chrono::system_clock;
 
-constexpr std::size_t deepest = 32;           // directories in directories: links may make loops
-constexpr std::size_t most_problems = 32;     // shown for one file
-constexpr std::size_t much_memory = 1 << 20;  // bytes of manifests after which freed memory goes back to the system
+constexpr std::size_t most_conflicts_listed = 100;
 
-struct File;
-/// Who holds an object: the files that list it, by path; the first one's is taken.
-using Claims = std::map<api::ObjectKey, std::vector<File*>>;
-
-struct File {
-  std::string path;
-  std::optional<FileIdentity> identity;  // of what was looked at last
-  std::vector<Claims::iterator> objects;
-  bool good = false;   // what it stands on had no errors
-  bool stale = false;  // what it holds now is not what it stands on
-  std::vector<std::string> problems;
+/// What is known of a file, without its objects.
+struct Known {
+  Signature signature;
+  bool may_look_the_same = false;  // it was so new that another write might leave the signature as it is
+  std::size_t hash = 0;
+  bool decoded = false;  // `hash` is that of a content that was decoded
+  bool good = false;     // what is in force came from a content without errors
+  std::vector<api::Diagnostic> diagnostics;
+  bool stale = false;
+  std::optional<Clock::time_point> stale_since;
 };
 
-bool is_manifest(const fs::path& path) {
-  const auto extension = path.extension();
-  return extension == ".yaml" || extension == ".yml" || extension == ".json";
+bool any_errors(const std::vector<api::Diagnostic>& diagnostics) {
+  return std::any_of(diagnostics.begin(), diagnostics.end(),
+                     [](const auto& d) { return d.severity == api::Severity::error; });
 }
 
-std::vector<std::string> texts_of(const std::vector<api::Diagnostic>& diagnostics) {
-  std::vector<std::string> texts;
-  for (const auto& d : diagnostics) {
-    if (d.severity != api::Severity::error) continue;
-    if (texts.size() == most_problems) {
-      texts.emplace_back("... and more");
-      break;
-    }
-    texts.push_back(d.text());
-  }
-  return texts;
+api::Diagnostic whole_file(const std::string& file, std::string message,
+                           api::Severity severity = api::Severity::error) {
+  api::Diagnostic out;
+  out.severity = severity;
+  out.file = file;
+  out.message = std::move(message);
+  return out;
+}
+
+/// Within a second, clocks of file systems need not tell two writes apart.
+bool is_fresh(const Signature& signature) {
+  const auto now = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count();
+  return now - std::max(signature.modified_ns, signature.changed_ns) < 1'000'000'000;
+}
+
+std::string without_trailing_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+bool is_below(const std::string& path, const std::string& directory) {
+  return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
 }
 
 }  // namespace
 
+bool FileStatus::has_errors() const {
+  return any_errors(diagnostics);
+}
+
 struct DirectorySource::State {
-  State(std::string root, api::Limits most, TreeWatch tree)
-      : path(std::move(root)), limits(most), watch(std::move(tree)) {}
+  State(std::string path, Options with, Watcher watch)
+      : root(std::move(path)), options(with), watcher(std::move(watch)) {}
 
-  void find(const fs::path& directory, std::size_t depth, std::set<std::string>& found);
-  void look_at(File& file, Batch& batch);
-  void take(File& file, api::Decoded decoded, Batch& batch);
-  void keep(File& file, std::string why);
-  void release(File& file, Claims::iterator claim, Batch& batch);
-  void remove(const std::string& file_path, Batch& batch);
-  Batch look();
+  Batch rescan() {
+    const Walk found = walk(root, watcher);
+    statuses.reset();
+    problems.clear();
+    for (const auto& [path, why] : found.unwatched) problems.emplace(path, why);
+    for (const auto& [path, why] : found.unreadable) problems.emplace(path, why);
+    if (!found.root_found) {
+      problems.emplace(root, "is not there");
+      return settle();
+    }
+    synced = true;
+    std::vector<std::string> gone;
+    for (const auto& [file, known] : files) {
+      const bool hidden_from_us = std::any_of(found.unreadable.begin(), found.unreadable.end(),
+                                              [&](const auto& entry) { return is_below(file, entry.first); });
+      if (!found.files.contains(file) && !hidden_from_us) gone.push_back(file);
+    }
+    for (const auto& file : gone) forget(file);
+    for (const auto& file : found.files) {
+      if (!looks_the_same(file)) load(file);
+    }
+    return settle();
+  }
 
-  std::string path;
-  api::Limits limits;
-  TreeWatch watch;
-  std::map<std::string, std::unique_ptr<File>> files;
+  Batch poll() {
+    const Changes changes = watcher.read();
+    if (changes.everything) return rescan();
+    if (!changes.files.empty()) statuses.reset();
+    for (const auto& file : changes.files) load(file);
+    return settle();
+  }
+
+  const std::vector<FileStatus>& status() {
+    if (statuses) return *statuses;
+    std::map<std::string, FileStatus> all;
+    for (const auto& [path, why] : problems) {
+      all[path] = {path, 0, {whole_file(path, why)}, false, {}};
+    }
+    for (const auto& [file, known] : files) all[file] = status_of(file, known);
+    statuses.emplace();
+    for (auto& [path, status] : all) statuses->push_back(std::move(status));
+    return *statuses;
+  }
+
+  std::string root;
+  Options options;
+  Watcher watcher;
+  std::map<std::string, Known> files;
+  std::map<std::string, std::string> problems;  // of directories, and of links that cannot be watched
   Claims claims;
-  std::set<File*> read_again;  // they list what another file gave up
-  std::string missing;         // why the directory cannot be read
-  std::size_t bytes_read = 0;
+  std::map<std::string, std::vector<api::Object>> loaded;  // until settle()
+  std::optional<std::vector<FileStatus>> statuses;
   bool synced = false;
-};
 
-/// Manifests below a directory, and a watch on every directory on the way.
-void DirectorySource::State::find(const fs::path& directory, std::size_t depth, std::set<std::string>& found) {
-  watch.watch(directory.string());
-  std::error_code ec;
-  for (fs::directory_iterator at(directory, ec), end; !ec && at != end; at.increment(ec)) {
-    const auto& entry = at->path();
-    if (entry.filename().string().front() == '.') continue;
-    std::error_code ignored;
-    if (fs::is_directory(entry, ignored)) {
-      if (depth < deepest) find(entry, depth + 1, found);
-    } else if (is_manifest(entry) && fs::is_regular_file(entry, ignored)) {
-      found.insert(entry.string());
-      if (fs::is_symlink(entry, ignored)) {
-        const auto real = fs::canonical(entry, ignored);
-        if (!ignored) watch.watch(real.parent_path().string());
+ private:
+  FileStatus status_of(const std::string& file, const Known& known) const {
+    const auto& lost = claims.lost(file);
+    FileStatus out{file, claims.count(file) - lost.size(), known.diagnostics, known.stale, known.stale_since};
+    for (const auto& key : lost) {
+      if (out.diagnostics.size() >= known.diagnostics.size() + most_conflicts_listed) break;
+      out.diagnostics.push_back(whole_file(
+          file, unpacked(key).text() + " is also in " + claims.winner(key).value_or("another file") + ", which counts",
+          api::Severity::warning));
+    }
+    return out;
+  }
+
+  bool looks_the_same(const std::string& file) const {
+    const auto known = files.find(file);
+    if (known == files.end() || known->second.may_look_the_same || !known->second.decoded) return false;
+    const auto signature = signature_of(file);
+    return signature && *signature == known->second.signature;
+  }
+
+  void forget(const std::string& file) {
+    if (files.erase(file) == 0) return;
+    claims.replace(file, {});
+    loaded.erase(file);
+  }
+
+  /// The last good content stays in force, or the narrow reading of what was never good.
+  static void refuse(Known& known, std::vector<api::Diagnostic> why) {
+    if (!known.stale && known.good) known.stale_since = Clock::now();
+    known.stale = known.good;
+    known.diagnostics = std::move(why);
+  }
+
+  void load(const std::string& file) {
+    auto content = read_file(file, options.limits.bytes);
+    if (!content && content.error().code() == Errc::not_found) return forget(file);
+    Known& known = files[file];
+    if (!content) {
+      known.decoded = false;
+      const bool waits = content.error().code() == Errc::busy;
+      auto why = whole_file(file, content.error().what(), waits ? api::Severity::note : api::Severity::error);
+      if (waits && known.good) return;  // the close of the writer will bring us back
+      return refuse(known, {std::move(why)});
+    }
+    const std::size_t hash = std::hash<std::string_view>{}(content->text);
+    known.signature = content->signature;
+    known.may_look_the_same = is_fresh(content->signature);
+    if (known.decoded && known.hash == hash) return;
+    known.decoded = true;
+    known.hash = hash;
+    auto decoded = api::decode_file(file, content->text, options.limits);
+    if (!decoded) {
+      std::string what = decoded.error().what();
+      if (what.starts_with(file + ": ")) what.erase(0, file.size() + 2);
+      return refuse(known, {whole_file(file, std::move(what))});
+    }
+    take(file, known, *std::move(decoded));
+  }
+
+  void take(const std::string& file, Known& known, api::Decoded decoded) {
+    if (decoded.has_errors() && known.good) return refuse(known, std::move(decoded.diagnostics));
+    known.good = !decoded.has_errors();
+    known.stale = false;
+    known.stale_since.reset();
+    known.diagnostics = std::move(decoded.diagnostics);
+    std::vector<Claim> claimed;
+    claimed.reserve(decoded.objects.size());
+    // Of an object that a file has twice the last one counts, as with kubectl apply.
+    std::map<std::string, std::size_t> index;
+    for (std::size_t i = 0; i < decoded.objects.size(); ++i) {
+      const auto [at, added] = index.insert_or_assign(packed(api::key_of(decoded.objects[i])), i);
+      if (added) continue;
+      known.diagnostics.push_back(whole_file(file, unpacked(at->first).text() + " is there twice: the last one counts",
+                                             api::Severity::warning));
+    }
+    for (const auto& [key, i] : index) claimed.push_back({key, fingerprint(decoded.objects[i])});
+    claims.replace(file, claimed);
+    loaded[file] = std::move(decoded.objects);
+  }
+
+  /// The objects of a file that is not at hand: read again.
+  std::vector<api::Object>& objects_of(const std::string& file) {
+    const auto [at, added] = loaded.try_emplace(file);
+    if (!added) return at->second;
+    const auto content = read_file(file, options.limits.bytes);
+    if (!content) return at->second;
+    auto decoded = api::decode_file(file, content->text, options.limits);
+    if (decoded) at->second = std::move(decoded->objects);
+    return at->second;
+  }
+
+  Batch settle() {
+    Batch batch;
+    batch.synced = synced;
+    std::map<std::string, std::map<std::string, std::uint64_t>> wanted;
+    for (auto& outcome : claims.settle()) {
+      if (outcome.file.empty()) {
+        batch.events.emplace_back(store::Remove{unpacked(outcome.key), ""});
+      } else {
+        wanted[outcome.file].emplace(std::move(outcome.key), outcome.fingerprint);
       }
     }
+    for (auto& [file, keys] : wanted) emit(file, keys, batch.events);
+    loaded.clear();
+    return batch;
   }
-  if (ec && missing.empty()) missing = directory.string() + ": " + ec.message();
-}
 
-/// Stands on what it held before.
-void DirectorySource::State::keep(File& file, std::string why) {
-  file.stale = true;
-  file.problems = {std::move(why)};
-}
-
-void DirectorySource::State::look_at(File& file, Batch& batch) {
-  const auto identity = identity_of(file.path);
-  const bool again = read_again.erase(&file) != 0;
-  if (!again && identity && file.identity == identity) return;
-  auto content = read_manifest(file.path, limits);
-  if (!content) {
-    if (content.error().code() == Errc::busy) return;  // its close is a notification
-    file.identity = identity;
-    return keep(file, file.path + ": " + content.error().what());
-  }
-  file.identity = content->identity;
-  bytes_read += content->identity.size;
-  if (content->empty && !file.objects.empty()) {
-    return keep(file, file.path + ": is empty; delete the file to remove its objects");
-  }
-  auto problems = texts_of(content->decoded.diagnostics);
-  if (!problems.empty() && file.good) {
-    file.stale = true;
-  } else {
-    file.stale = false;
-    file.good = problems.empty();
-    take(file, std::move(content->decoded), batch);
-  }
-  file.problems = std::move(problems);
-}
-
-void DirectorySource::State::take(File& file, api::Decoded decoded, Batch& batch) {
-  const auto before = std::exchange(file.objects, {});
-  std::set<const api::ObjectKey*> seen;  // a claim's key does not move; a file may list an object twice
-  for (auto& object : decoded.objects) {
-    const auto claim = claims.try_emplace(api::key_of(object)).first;
-    auto& holders = claim->second;
-    const auto by_path = [](const File* a, const File* b) { return a->path < b->path; };
-    const auto place = std::lower_bound(holders.begin(), holders.end(), &file, by_path);
-    if (place == holders.end() || *place != &file) holders.insert(place, &file);
-    if (seen.insert(&claim->first).second) file.objects.push_back(claim);
-    if (holders.front() == &file) batch.events.push_back(store::Upsert{std::move(object)});
-  }
-  for (const auto claim : before) {
-    if (seen.count(&claim->first) == 0) release(file, claim, batch);
-  }
-}
-
-/// The file lists the object no more: it goes, or comes from the next file that lists it.
-void DirectorySource::State::release(File& file, Claims::iterator claim, Batch& batch) {
-  auto& holders = claim->second;
-  const bool was_taken = !holders.empty() && holders.front() == &file;
-  holders.erase(std::remove(holders.begin(), holders.end(), &file), holders.end());
-  if (holders.empty()) {
-    batch.events.push_back(store::Remove{claim->first, {}});
-    claims.erase(claim);
-  } else if (was_taken) {
-    read_again.insert(holders.front());
-  }
-}
-
-void DirectorySource::State::remove(const std::string& file_path, Batch& batch) {
-  const auto found = files.find(file_path);
-  for (const auto claim : found->second->objects) release(*found->second, claim, batch);
-  read_again.erase(found->second.get());
-  files.erase(found);
-}
-
-Batch DirectorySource::State::look() {
-  Batch batch;
-  missing.clear();
-  bytes_read = 0;
-  watch.watch(fs::path(path).parent_path().string());  // where the directory comes back when it is replaced
-  std::error_code ec;
-  std::set<std::string> found;
-  if (!fs::is_directory(path, ec)) {
-    missing = path + ": " + (ec ? ec.message() : "is no directory");
-  } else {
-    find(path, 0, found);
-  }
-  batch.synced = synced = synced || missing.empty();
-  if (!missing.empty()) return batch;
-
-  std::vector<std::string> gone;
-  for (const auto& [file_path, file] : files) {
-    if (found.count(file_path) == 0) gone.push_back(file_path);
-  }
-  for (const auto& file_path : found) {
-    auto& file = files[file_path];
-    if (!file) {
-      file = std::make_unique<File>();
-      file->path = file_path;
+  void emit(const std::string& file, std::map<std::string, std::uint64_t>& keys, std::vector<store::Event>& events) {
+    auto& objects = objects_of(file);
+    const auto first = static_cast<std::ptrdiff_t>(events.size());
+    for (auto object = objects.rbegin(); object != objects.rend(); ++object) {
+      const auto key = keys.find(packed(api::key_of(*object)));
+      if (key == keys.end() || key->second != fingerprint(*object)) continue;
+      keys.erase(key);
+      events.emplace_back(store::Upsert{std::move(*object)});
     }
-    look_at(*file, batch);
+    std::reverse(events.begin() + first, events.end());
+    // The file that should count now does not hold its last good content any more: the object stays what it is.
+    for (const auto& [key, value] : keys) claims.forget_fingerprint(file, key);
   }
-  for (const auto& file_path : gone) remove(file_path, batch);
-  while (!read_again.empty()) look_at(**read_again.begin(), batch);
-  if (bytes_read > much_memory) ::malloc_trim(0);
-  return batch;
-}
+};
 
 DirectorySource::DirectorySource(std::unique_ptr<State> state) : state_(std::move(state)) {}
 DirectorySource::DirectorySource(DirectorySource&&) noexcept = default;
 DirectorySource& DirectorySource::operator=(DirectorySource&&) noexcept = default;
 DirectorySource::~DirectorySource() = default;
 
-Result<DirectorySource> DirectorySource::open(std::string path, api::Limits limits) {
-  auto watch = TreeWatch::open();
-  if (!watch) return fail(watch.error());
-  std::error_code ec;
-  const auto absolute = fs::absolute(path, ec).lexically_normal();
-  auto text = (absolute.has_filename() ? absolute : absolute.parent_path()).string();
-  return DirectorySource(std::make_unique<State>(ec ? path : std::move(text), limits, std::move(*watch)));
+Result<DirectorySource> DirectorySource::open(std::string path, Options options) {
+  path = without_trailing_slashes(std::move(path));
+  if (path.empty()) return fail(Errc::invalid, "the directory of manifests has no name");
+  struct stat st {};
+  if (::stat(path.c_str(), &st) == 0 && !S_ISDIR(st.st_mode)) return fail(Errc::invalid, path + ": is no directory");
+  auto watcher = Watcher::open();
+  if (!watcher) return fail(std::move(watcher).error());
+  return DirectorySource(std::make_unique<State>(std::move(path), options, std::move(*watcher)));
 }
 
 int DirectorySource::fd() const {
-  return state_->watch.fd();
+  return state_->watcher.fd();
 }
-
 Batch DirectorySource::poll() {
-  if (!state_->watch.drain()) return {{}, state_->synced};
-  return rescan();
+  return state_->poll();
 }
-
 Batch DirectorySource::rescan() {
-  return state_->look();
+  return state_->rescan();
 }
-
-std::vector<FileStatus> DirectorySource::files() const {
-  std::vector<FileStatus> list;
-  if (!state_->missing.empty()) list.push_back({state_->path, 0, state_->synced, {state_->missing}});
-  for (const auto& [path, file] : state_->files) {
-    auto problems = file->problems;
-    for (const auto claim : file->objects) {
-      if (claim->second.size() > 1 && claim->second.front() != file.get() && problems.size() < most_problems) {
-        problems.push_back(path + ": " + claim->first.text() + " is taken from " + claim->second.front()->path);
-      }
-    }
-    list.push_back({path, file->objects.size(), file->stale, std::move(problems)});
-  }
-  return list;
+const std::vector<FileStatus>& DirectorySource::files() const {
+  return state_->status();
 }
 
 }  // namespace podfence::source

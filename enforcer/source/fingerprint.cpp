@@ -13,10 +13,8 @@ class Hasher {
   std::uint64_t result() const { return state_; }
 
   template <class T>
-    requires std::is_integral_v<T> || std::is_enum_v<T>
-  void add(T value) {
-    mix(static_cast<std::uint64_t>(value));
-  }
+  requires std::is_integral_v<T> || std::is_enum_v<T>
+  void add(T value) { mix(static_cast<std::uint64_t>(value)); }
   void add(const std::string& text) {
     mix(text.size());
     mix(std::hash<std::string_view>{}(text));

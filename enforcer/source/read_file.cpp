@@ -33,7 +33,9 @@ tl::unexpected<Error> refusal(int error) {
   return fail(code, "cannot be read: " + std::generic_category().message(error));
 }
 
-std::int64_t nanoseconds(const timespec& time) { return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
+std::int64_t nanoseconds(const timespec& time) {
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
 
 Result<Signature> checked(const struct stat& st) {
   if (!S_ISREG(st.st_mode)) return fail(Errc::not_found, "is no regular file");

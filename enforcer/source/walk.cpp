@@ -107,6 +107,8 @@ class Walker {
 
 }  // namespace
 
-Walk walk(const std::string& root, Watcher& watcher) { return Walker(watcher).run(root); }
+Walk walk(const std::string& root, Watcher& watcher) {
+  return Walker(watcher).run(root);
+}
 
 }  // namespace podfence::source

@@ -24,7 +24,9 @@ bool is_link(const std::string& path) {
 
 }  // namespace
 
-bool is_hidden(std::string_view name) { return name.starts_with('.'); }
+bool is_hidden(std::string_view name) {
+  return name.starts_with('.');
+}
 
 bool is_manifest(std::string_view name) {
   return !is_hidden(name) && (name.ends_with(".yaml") || name.ends_with(".yml") || name.ends_with(".json"));
@@ -98,7 +100,9 @@ void Watcher::end() {
   }
 }
 
-bool Watcher::is_watched(const std::string& directory) const { return directories_.contains(directory); }
+bool Watcher::is_watched(const std::string& directory) const {
+  return directories_.contains(directory);
+}
 
 void Watcher::take_entry(const Watch& watch, std::uint32_t mask, std::string_view name, Changes& changes) const {
   const std::string path = watch.directory + "/" + std::string(name);

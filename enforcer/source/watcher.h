@@ -40,9 +40,9 @@ class Watcher {
  private:
   struct Watch {
     std::uint64_t round = 0;
-    std::string directory;           // for all its entries
-    std::string entry;               // for this entry only
-    std::set<std::string> links;     // paths that lead to the watched file
+    std::string directory;        // for all its entries
+    std::string entry;            // for this entry only
+    std::set<std::string> links;  // paths that lead to the watched file
   };
 
   explicit Watcher(int fd) : fd_(fd) {}
