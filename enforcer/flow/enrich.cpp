@@ -1,0 +1,317 @@
+#include "enforcer/flow/enrich.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "policy/base/overloaded.h"
+#include "policy/evaluate/evaluate.h"
+
+namespace podfence::flow {
+namespace {
+
+/// Whether nothing that a record says, or that selectors of a policy see, differs.
+bool same_for_records(const api::Pod* a, const api::Pod* b, const std::string& node) {
+  if (a == nullptr || b == nullptr) return a == b;
+  if (a->meta.uid != b->meta.uid || a->meta.name != b->meta.name || a->meta.namespace_ != b->meta.namespace_)
+    return false;
+  if (a->node != b->node || a->workload_kind != b->workload_kind || a->workload != b->workload) return false;
+  if (a->named_ports != b->named_ports) return false;
+  return a->node != node || (a->meta.labels == b->meta.labels && a->selectable() == b->selectable());
+}
+
+PolicyRef reference_to(const api::NetworkPolicy& policy) {
+  return {policy.meta.namespace_, policy.meta.name, policy.meta.uid, policy.meta.generation};
+}
+
+void keep_common(std::vector<PolicyRef>& list, const std::vector<PolicyRef>& other) {
+  const auto missing = [&](const PolicyRef& p) { return std::find(other.begin(), other.end(), p) == other.end(); };
+  list.erase(std::remove_if(list.begin(), list.end(), missing), list.end());
+}
+
+/// A packet that met the old rules may be stamped a little after the commit returned.
+constexpr std::chrono::milliseconds slack{2};
+
+std::uint64_t ticks(TimePoint t) {
+  return static_cast<std::uint64_t>(t.time_since_epoch().count());
+}
+
+std::uint64_t mixed(std::uint64_t a, std::uint64_t b) {
+  return (a ^ (b + 0x9e3779b97f4a7c15ULL + (a << 6U) + (a >> 2U))) * 0xff51afd7ed558ccdULL;
+}
+
+/// The name of the port that the flow went to.
+std::string port_name(const api::Pod& pod, net::Protocol protocol, net::Port port) {
+  for (const auto& named : pod.named_ports) {
+    if (named.protocol == protocol && named.port == port) return named.name;
+  }
+  return {};
+}
+
+/// Which end of the flow is the pod whose policies were asked. Of a spoofed packet, the sender.
+bool local_is_source(const FlowKey& key) {
+  return key.prefix.direction == net::Direction::egress;
+}
+
+}  // namespace
+
+Enricher::Enricher(const store::Cluster& cluster, std::string node) : cluster_(cluster), node_(std::move(node)) {}
+
+void Enricher::announce_pod(const api::Pod* now, const api::Pod* next) {
+  if (now != nullptr && next != nullptr && *now == *next) return;
+  for (const api::Pod* pod : {now, next}) {
+    if (pod == nullptr) continue;
+    for (const auto& ip : pod->ips) {
+      if (owners_.has_pending(ip)) continue;
+      const api::Pod* owner = cluster_.pod_by_ip(ip);
+      owners_.announce(ip, owner == nullptr ? nullptr : std::make_shared<const api::Pod>(*owner));
+    }
+  }
+}
+
+void Enricher::before(std::span<const store::Event> events) {
+  for (const auto& event : events) {
+    const api::ObjectKey key = store::key_of(event);
+    if (key.kind == api::Kind::pod) {
+      const auto* upsert = std::get_if<store::Upsert>(&event);
+      announce_pod(cluster_.find_pod(key.namespace_, key.name),
+                   upsert == nullptr ? nullptr : std::get_if<api::Pod>(&upsert->object));
+    } else if (key.kind == api::Kind::network_policy) {
+      const store::NamespacedName name{key.namespace_, key.name};
+      if (policies_.has_pending(name)) continue;
+      const auto* policy = cluster_.find_policy(key.namespace_, key.name);
+      policies_.announce(name, policy == nullptr ? nullptr : std::make_shared<const api::NetworkPolicy>(*policy));
+    }
+  }
+}
+
+void Enricher::after(TimePoint begin, TimePoint end) {
+  cache_.clear();
+  begin -= slack;
+  end += slack;
+  owners_.settle(begin, end, [&](const net::IpAddr& ip, const PodPtr& before) {
+    return same_for_records(before.get(), cluster_.pod_by_ip(ip), node_);
+  });
+  policies_.settle(begin, end, [&](const store::NamespacedName& name, const PolicyPtr& before) {
+    const auto* policy = cluster_.find_policy(name.first, name.second);
+    return before == nullptr || policy == nullptr ? before.get() == policy : *before == *policy;
+  });
+  if (known_since_ == TimePoint::max()) known_since_ = end;
+  forget(end);
+}
+
+void Enricher::forget(TimePoint now) {
+  const TimePoint oldest = now - memory;
+  const TimePoint whole = std::max(owners_.forget(oldest, most_changes), policies_.forget(oldest, most_changes));
+  if (known_since_ != TimePoint::max()) known_since_ = std::max(known_since_, whole);
+  for (auto it = interfaces_.begin(); it != interfaces_.end();) {
+    it = it->second.gone < oldest ? interfaces_.erase(it) : std::next(it);
+  }
+}
+
+void Enricher::set_interfaces(std::map<std::uint32_t, PodInterface> interfaces, TimePoint now) {
+  for (auto& [index, known] : interfaces_) {
+    if (known.gone == TimePoint::max()) known.gone = now;
+  }
+  for (auto& [index, of] : interfaces) interfaces_[index] = {std::move(of), TimePoint::max()};
+}
+
+Enricher::Owner Enricher::owner_at(const net::IpAddr& ip, TimePoint t) const {
+  if (const auto* change = owners_.after(ip, t)) return {change->before.get(), change->before, !change->pending()};
+  return {cluster_.pod_by_ip(ip), nullptr, false};
+}
+
+TimePoint Enricher::policies_since(const std::string& namespace_, TimePoint t) const {
+  TimePoint latest{};
+  const auto& all = policies_.changes();
+  for (auto it = all.lower_bound({namespace_, ""}); it != all.end() && it->first.first == namespace_; ++it) {
+    latest = std::max(latest, policies_.since(it->first, t));
+  }
+  return latest;
+}
+
+bool Enricher::policies_changed_after(const std::string& namespace_, TimePoint t) const {
+  const auto& all = policies_.changes();
+  for (auto it = all.lower_bound({namespace_, ""}); it != all.end() && it->first.first == namespace_; ++it) {
+    if (policies_.after(it->first, t) != nullptr) return true;
+  }
+  return false;
+}
+
+/// t moved to where nothing that matters here is being committed.
+TimePoint Enricher::past_changes(const net::IpAddr& local, const std::string& namespace_, TimePoint t) const {
+  const auto& all = policies_.changes();
+  for (;;) {
+    TimePoint latest = owners_.past_change(local, t);
+    for (auto it = all.lower_bound({namespace_, ""}); it != all.end() && it->first.first == namespace_; ++it) {
+      latest = std::max(latest, policies_.past_change(it->first, t));
+    }
+    if (latest == t) return t;
+    t = latest;  // one commit may have begun before the other ended
+  }
+}
+
+std::uint64_t Enricher::version(const FlowEntry& packet) const {
+  const FlowKey& key = packet.key;
+  const TimePoint t = packet.first;
+  std::uint64_t version = mixed(ticks(owners_.since(key.source, t)), ticks(owners_.since(key.destination, t)));
+  const Owner owner = owner_at(local_is_source(key) ? key.source : key.destination, t);
+  if (owner.pod != nullptr) version = mixed(version, ticks(policies_since(owner.pod->meta.namespace_, t)));
+  return version;
+}
+
+Enricher::Selection Enricher::selecting_at(const Owner& owner, net::Direction direction, TimePoint t) {
+  Selection found;
+  if (owner.pod == nullptr) return found;
+  const api::Pod& pod = *owner.pod;
+  const std::string& namespace_ = pod.meta.namespace_;
+  const bool past = policies_changed_after(namespace_, t);
+  if (!past) {
+    std::string name = std::string(net::name_of(direction)) + ' ' + namespace_ + '/' + pod.meta.name;
+    const bool cacheable = owner.kept == nullptr;
+    if (const auto cached = cache_.find(name); cacheable && cached != cache_.end()) return {cached->second, false};
+    for (const auto* policy : evaluate::isolating(cluster_, pod, direction))
+      found.policies.push_back(reference_to(*policy));
+    found.stale = owner.stale;
+    if (cacheable) cache_[std::move(name)] = found.policies;
+    return found;
+  }
+  // The namespace's policies as they were, for the same judge.
+  store::Cluster then;
+  const auto& live = cluster_.policies();
+  for (auto it = live.lower_bound({namespace_, ""}); it != live.end() && it->first.first == namespace_; ++it) {
+    if (policies_.after(it->first, t) == nullptr) then.apply(store::Upsert{it->second});
+  }
+  found.stale = owner.stale;
+  const auto& changed = policies_.changes();
+  for (auto it = changed.lower_bound({namespace_, ""}); it != changed.end() && it->first.first == namespace_; ++it) {
+    const auto* change = policies_.after(it->first, t);
+    if (change == nullptr) continue;
+    found.stale = found.stale || !change->pending();
+    if (change->before != nullptr) then.apply(store::Upsert{*change->before});
+  }
+  for (const auto* policy : evaluate::isolating(then, pod, direction)) found.policies.push_back(reference_to(*policy));
+  return found;
+}
+
+/// Only policies that were in force all the time between the first and the last packet, whatever was committed then.
+Enricher::Selection Enricher::selecting(const net::IpAddr& local, net::Direction direction, TimePoint first,
+                                        TimePoint last) {
+  const Owner owner = owner_at(local, first);
+  if (owner.pod == nullptr) return {};
+  Selection found = selecting_at(owner, direction, first);
+  const TimePoint end = past_changes(local, owner.pod->meta.namespace_, last);
+  const bool moved = owners_.since(local, end) > first || policies_since(owner.pod->meta.namespace_, end) > first ||
+                     end != last || past_changes(local, owner.pod->meta.namespace_, first) != first;
+  if (moved) {
+    const Selection later = selecting_at(owner_at(local, end), direction, end);
+    keep_common(found.policies, later.policies);
+    found.stale = true;
+  }
+  return found;
+}
+
+Endpoint Enricher::endpoint(const net::IpAddr& ip, TimePoint t) const {
+  Endpoint end;
+  end.ip = ip;
+  if (const Owner owner = owner_at(ip, t); owner.pod != nullptr) {
+    const api::Pod& pod = *owner.pod;
+    end.type = EndpointType::pod;
+    end.k8s = {pod.meta.namespace_, pod.meta.name, pod.meta.uid, pod.workload_kind, pod.workload, pod.node, {}};
+    return end;
+  }
+  if (const auto* node = cluster_.node_by_ip(ip)) {
+    end.type = EndpointType::node;
+    end.k8s.node = node->meta.name;
+    return end;
+  }
+  const auto* own = cluster_.find_node(node_);
+  const bool pod_range = own != nullptr && std::any_of(own->pod_cidrs.begin(), own->pod_cidrs.end(),
+                                                       [&](const net::Cidr& cidr) { return cidr.contains(ip); });
+  end.type = pod_range ? EndpointType::unknown : EndpointType::world;
+  return end;
+}
+
+/// The interface tells for certain which pod it is; an address may have gone to another, or be forged.
+void Enricher::name_by_interface(Endpoint& end, std::uint32_t interface) const {
+  const auto found = interfaces_.find(interface);
+  if (found == interfaces_.end()) return;
+  const PodInterface& of = found->second.of;
+  if (of.pod.empty()) return;
+  if (end.type == EndpointType::pod && end.k8s.namespace_ == of.namespace_ && end.k8s.pod == of.pod &&
+      (of.uid.empty() || end.k8s.pod_uid == of.uid)) {
+    return;
+  }
+  end.type = EndpointType::pod;
+  end.k8s = {of.namespace_, of.pod, of.uid, {}, {}, node_, {}};
+  const auto* pod = cluster_.find_pod(of.namespace_, of.pod);
+  if (pod == nullptr || (!of.uid.empty() && pod->meta.uid != of.uid)) return;
+  end.k8s.pod_uid = pod->meta.uid;
+  end.k8s.workload_kind = pod->workload_kind;
+  end.k8s.workload = pod->workload;
+}
+
+void Enricher::attribute(FlowRecord& record, const FlowEntry& entry, const net::IpAddr& local) {
+  switch (entry.key.prefix.why) {
+    case Why::policy:
+    case Why::reply: {
+      record.reason = Reason::default_deny;
+      if (entry.first < known_since_) return;
+      Selection found = selecting(local, record.direction, entry.first, entry.last);
+      if (found.policies.empty()) return;
+      record.attribution = found.stale ? Attribution::stale : Attribution::set;
+      record.policies = std::move(found.policies);
+      return;
+    }
+    case Why::unknown:
+      record.reason = Reason::fail_closed;
+      return;
+    case Why::spoof:
+      record.reason = Reason::spoofed_source;
+      return;
+    case Why::unattributed:
+      record.reason = Reason::unattributed;
+      record.verdict = Verdict::error;
+      return;
+  }
+}
+
+FlowRecord Enricher::describe(const FlowEntry& entry) {
+  const FlowKey& key = entry.key;
+  FlowRecord record;
+  record.time = entry.first;
+  record.end = entry.last;
+  record.direction = key.prefix.direction;
+  record.reply = key.prefix.why == Why::reply;
+  record.count = entry.count;
+  record.bytes = entry.bytes;
+  record.tcp_flags = entry.tcp_flags;
+  record.icmp_type = entry.icmp_type;
+  record.icmp_code = entry.icmp_code;
+  if (const auto known = interfaces_.find(key.interface); known != interfaces_.end())
+    record.interface = known->second.of.name;
+  if (key.has_ip) {
+    record.family = key.source.family();
+    record.protocol = key.protocol;
+    record.source = endpoint(key.source, entry.first);
+    record.destination = endpoint(key.destination, entry.first);
+    record.source.port = entry.source_port;
+    if (entry.has_port) {
+      record.destination.port = key.destination_port;
+      const Owner owner = owner_at(key.destination, entry.first);
+      if (owner.pod != nullptr)
+        record.destination.k8s.port_name = port_name(*owner.pod, key.protocol, key.destination_port);
+    }
+  }
+  const bool from_here = local_is_source(key);
+  if (key.prefix.why == Why::spoof) {
+    record.source.type = EndpointType::unknown;  // the address is somebody else's, or nobody's
+    record.source.k8s = {};
+  }
+  if (key.prefix.why != Why::unattributed)
+    name_by_interface(from_here ? record.source : record.destination, key.interface);
+  attribute(record, entry, from_here ? key.source : key.destination);
+  return record;
+}
+
+}  // namespace podfence::flow

@@ -1,0 +1,178 @@
+#include "enforcer/flow/history.h"
+
+#include <simdjson.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+namespace podfence::flow {
+namespace {
+
+namespace fs = std::filesystem;
+using simdjson::dom::element;
+
+fs::path rotated_directory(const std::string& path) {
+  return fs::path(path).parent_path() / "rotated";
+}
+
+std::string text_at(element object, std::string_view key) {
+  std::string_view text;
+  return object[key].get(text) == simdjson::SUCCESS ? std::string(text) : std::string();
+}
+
+std::uint64_t number_at(element object, std::string_view key) {
+  std::uint64_t number = 0;
+  return object[key].get(number) == simdjson::SUCCESS ? number : 0;
+}
+
+TimePoint time_at(element object, std::string_view key) {
+  return parse_time(text_at(object, key)).value_or(TimePoint{});
+}
+
+Endpoint endpoint_at(element object, std::string_view key) {
+  Endpoint end;
+  element found;
+  if (object[key].get(found) != simdjson::SUCCESS) return end;
+  const std::string type = text_at(found, "type");
+  for (const auto candidate : {EndpointType::pod, EndpointType::node, EndpointType::world}) {
+    if (type == name_of(candidate)) end.type = candidate;
+  }
+  if (const auto ip = net::IpAddr::parse(text_at(found, "ip"))) end.ip = *ip;
+  if (const auto port = number_at(found, "port"); port > 0 && port <= 65535) {
+    end.port = net::Port{static_cast<std::uint16_t>(port)};
+  }
+  element k8s;
+  if (found["k8s"].get(k8s) != simdjson::SUCCESS) return end;
+  end.k8s = {text_at(k8s, "namespace"), text_at(k8s, "pod"),  text_at(k8s, "pod_uid"),  text_at(k8s, "workload_kind"),
+             text_at(k8s, "workload"),  text_at(k8s, "node"), text_at(k8s, "port_name")};
+  return end;
+}
+
+void read_policies(element object, LoggedLine& line) {
+  simdjson::dom::array list;
+  if (object["policies"].get(list) != simdjson::SUCCESS) return;
+  for (const element policy : list) {
+    line.policies.push_back({text_at(policy, "namespace"), text_at(policy, "name"), text_at(policy, "uid"),
+                             static_cast<std::int64_t>(number_at(policy, "generation"))});
+  }
+}
+
+void add(Accounted& sum, const LoggedLine& line) {
+  if (line.type == "flow" && line.verdict == name_of(Verdict::deny)) sum.logged += line.count;
+  if (line.type == "loss" && line.exact) (line.stage == stage_limit ? sum.limited : sum.logged) += line.lost;
+}
+
+bool is_file(const std::string& file, const FilePosition& position) {
+  struct stat status {};
+  return ::stat(file.c_str(), &status) == 0 && status.st_dev == position.device && status.st_ino == position.inode;
+}
+
+}  // namespace
+
+std::string rotated_path(const std::string& path, TimePoint t) {
+  const fs::path live(path);
+  return rotated_directory(path) / (live.stem().string() + "-" + compact_text_of(t) + live.extension().string());
+}
+
+std::vector<std::string> rotated_files(const std::string& path) {
+  const fs::path live(path);
+  const std::string start = live.stem().string() + "-";
+  // Exactly what rotated_path() makes: another log's name may begin like this one's.
+  const std::size_t length = start.size() + compact_text_of({}).size() + live.extension().string().size();
+  std::vector<std::string> files;
+  std::error_code error;
+  for (fs::directory_iterator it(rotated_directory(path), error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name.size() == length && name.compare(0, start.size(), start) == 0) files.push_back(it->path().string());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+struct LineParser::Parser {
+  simdjson::dom::parser json;
+};
+
+LineParser::LineParser() : parser_(std::make_unique<Parser>()) {}
+LineParser::~LineParser() = default;
+
+Result<LoggedLine> LineParser::parse(std::string_view text) {
+  element root;
+  if (const auto error = parser_->json.parse(text.data(), text.size()).get(root); error != simdjson::SUCCESS) {
+    return fail(Errc::invalid, std::string("flow log line: ") + simdjson::error_message(error));
+  }
+  if (text_at(root, "schema") != "podfence.flow/v1")
+    return fail(Errc::invalid, "flow log line: not of schema podfence.flow/v1");
+  LoggedLine line;
+  line.type = text_at(root, "type");
+  line.id = text_at(root, "id");
+  line.node = text_at(root, "node");
+  line.time = time_at(root, "time");
+  line.end = time_at(root, "end");
+  line.verdict = text_at(root, "verdict");
+  line.reason = text_at(root, "reason");
+  line.direction = text_at(root, "direction");
+  line.attribution = text_at(root, "attribution");
+  read_policies(root, line);
+  line.policies_truncated =
+      root["policies_truncated"].is_bool() && root["policies_truncated"].get_bool().value_unsafe();
+  line.source = endpoint_at(root, "source");
+  line.destination = endpoint_at(root, "destination");
+  element network;
+  if (root["network"].get(network) == simdjson::SUCCESS) line.transport = text_at(network, "transport");
+  line.count = number_at(root, "count");
+  line.bytes = number_at(root, "bytes");
+  line.stage = text_at(root, "stage");
+  line.lost = number_at(root, "lost");
+  bool exact = true;
+  if (root["exact"].get(exact) == simdjson::SUCCESS) line.exact = exact;
+  line.event = text_at(root, "event");
+  line.detail = text_at(root, "detail");
+  return line;
+}
+
+Result<> for_each_line(const std::string& file, std::uint64_t offset,
+                       const std::function<bool(std::string_view)>& each) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return fail(Errc::io, file + ": cannot be read");
+  in.seekg(static_cast<std::streamoff>(offset));
+  for (std::string line; std::getline(in, line);) {
+    if (in.eof()) break;  // no newline: a line that is being written
+    if (!each(line)) break;
+  }
+  if (in.bad()) return fail(Errc::io, file + ": read error");
+  return {};
+}
+
+Accounted accounted_after(const std::string& path, const FilePosition& position) {
+  Accounted sum;
+  LineParser parser;
+  const auto add_file = [&](const std::string& file, std::uint64_t offset) {
+    std::ignore = for_each_line(file, offset, [&](std::string_view text) {
+      if (const auto line = parser.parse(text)) add(sum, *line);
+      return true;
+    });
+  };
+  if (is_file(path, position)) {
+    std::error_code error;
+    const bool cut_short = fs::file_size(path, error) < position.offset;
+    add_file(path, cut_short ? 0 : position.offset);
+    return sum;
+  }
+  // It was rotated since: its rest, and all files after it.
+  bool later = false;
+  for (const std::string& file : rotated_files(path)) {
+    if (later) add_file(file, 0);
+    if (!later && is_file(file, position)) {
+      later = true;
+      add_file(file, position.offset);
+    }
+  }
+  add_file(path, 0);
+  return sum;
+}
+
+}  // namespace podfence::flow

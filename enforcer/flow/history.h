@@ -1,0 +1,68 @@
+#pragma once
+// Reads flow logs back: the files of a log in their order, and their lines as values.
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "enforcer/flow/ledger.h"
+#include "enforcer/flow/output.h"
+#include "enforcer/flow/record.h"
+#include "policy/base/result.h"
+
+namespace podfence::flow {
+
+/// DIR/rotated/NAME-20261123T173000.123456Z.jsonl for DIR/NAME.jsonl
+std::string rotated_path(const std::string& path, TimePoint t);
+/// Existing ones, oldest first.
+std::vector<std::string> rotated_files(const std::string& path);
+
+/// A line of a flow log. Of a loss only stage, lost, exact and the times are set; of an agent record only event.
+struct LoggedLine {
+  std::string type;  // "flow", "loss", "agent", or what a later version writes
+  std::string id;
+  std::string node;
+  TimePoint time;
+  TimePoint end;
+  std::string verdict;
+  std::string reason;
+  std::string direction;
+  std::string attribution;
+  std::vector<PolicyRef> policies;
+  bool policies_truncated = false;
+  Endpoint source;
+  Endpoint destination;
+  std::string transport;
+  std::uint64_t count = 0;
+  std::uint64_t bytes = 0;
+  std::string stage;
+  std::uint64_t lost = 0;
+  bool exact = true;
+  std::string event;
+  std::string detail;
+};
+
+/// Keeps the parser's memory from line to line.
+class LineParser {
+ public:
+  LineParser();
+  ~LineParser();
+  Result<LoggedLine> parse(std::string_view line);
+
+ private:
+  struct Parser;
+  std::unique_ptr<Parser> parser_;
+};
+
+/// Calls `each` for every whole line from `offset` on, without its newline, until it answers false. A missing file is
+/// an error.
+Result<> for_each_line(const std::string& file, std::uint64_t offset,
+                       const std::function<bool(std::string_view)>& each);
+
+/// What the lines that were written after that position account for.
+Accounted accounted_after(const std::string& path, const FilePosition& position);
+
+}  // namespace podfence::flow

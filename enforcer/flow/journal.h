@@ -1,0 +1,87 @@
+#pragma once
+// Writes lines to the configured output and keeps the durable account of what they account for. What cannot be written
+// waits in a bounded queue; what leaves that queue unwritten is handed back, to be stated as lost.
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "enforcer/flow/account_file.h"
+#include "enforcer/flow/ledger.h"
+#include "enforcer/flow/output.h"
+
+namespace podfence::flow {
+
+struct JournalConfig {
+  std::string flow_log;    // a path, "-" = standard output, "" = nowhere
+  std::string state_file;  // of the account
+  RotateLimits rotate;
+  std::size_t most_waiting = 8192;  // lines
+};
+
+struct OutLine {
+  std::string text;
+  Accounted account;  // what it accounts for; nothing for agent records
+  std::string stage;  // of a loss record; empty for others
+};
+
+class Journal {
+ public:
+  /// What earlier runs left. `adopt`: there is a log but no account of it, so that what the counters hold already must
+  /// not be stated as lost.
+  struct Restored {
+    bool adopt = false;
+    Accounted accounted;
+    std::uint64_t unconfirmed = 0;
+    std::string epoch;
+    std::map<std::string, CounterTotal> counters;
+  };
+
+  explicit Journal(JournalConfig config);
+
+  const Restored& restored() const { return restored_; }
+  std::string_view stage() const;
+
+  void push(OutLine line);
+  /// Writes what can be written now, rotates, and saves the account when it is time.
+  void flush(const Ledger& ledger, TimePoint now);
+  /// Saves the account whatever the time is.
+  void save(const Ledger& ledger);
+  /// Lines that left the queue unwritten since the last call.
+  std::vector<OutLine> take_dropped();
+  /// The path names a new file from now on (after a rotation by somebody else).
+  void reopen();
+
+  std::size_t waiting() const { return queue_.size(); }
+  std::uint64_t lines_written() const { return lines_written_; }
+  const Accounted& written() const { return written_; }
+  /// What hinders it, or hindered it last; empty when all is well.
+  const std::string& error() const { return error_; }
+
+ private:
+  void restore();
+  void open_output();
+  bool is_pipe() const { return config_.flow_log == "-"; }
+  AccountState state(const Ledger& ledger) const;
+  void write_to_file(const Ledger& ledger, TimePoint now);
+  void write_to_pipe(const Ledger& ledger);
+  bool write_front();
+  Accounted account_of_queue() const;
+  void store(const AccountState& state);
+
+  JournalConfig config_;
+  Restored restored_;
+  std::unique_ptr<Output> output_;
+  FileOutput* file_ = nullptr;  // output_, when it is a file
+  std::deque<OutLine> queue_;
+  std::vector<OutLine> dropped_;
+  Accounted written_;
+  FilePosition position_;  // where the lines of written_ end, also while the file is not open
+  std::optional<AccountState> saved_;
+  TimePoint next_save_{};
+  std::uint64_t lines_written_ = 0;
+  std::string error_;
+};
+
+}  // namespace podfence::flow

@@ -1,0 +1,188 @@
+#include "enforcer/flow/pipeline.h"
+
+#include <net/if.h>
+
+#include <array>
+#include <utility>
+
+#include "policy/base/json_writer.h"
+
+namespace podfence::flow {
+namespace {
+
+constexpr std::chrono::seconds listen_pause{10};
+constexpr std::size_t datagrams_at_once = 64;      // then others get their turn
+constexpr std::size_t datagrams_in_a_tick = 8192;  // more than a full receive buffer holds
+
+Ledger ledger_from(const Journal::Restored& restored) {
+  Ledger ledger(restored.counters, restored.epoch, restored.accounted);
+  if (restored.adopt) ledger.adopt_next_sample();
+  return ledger;
+}
+
+std::string name_of_interface(std::uint32_t index) {
+  std::array<char, IF_NAMESIZE> name{};
+  return index != 0 && ::if_indextoname(index, name.data()) != nullptr ? std::string(name.data()) : std::string();
+}
+
+}  // namespace
+
+std::string json_of(const PipelineStats& stats) {
+  std::string text;
+  JsonWriter json(text);
+  json.begin_object().field("dropped", stats.dropped).field("received", stats.received);
+  json.field("records", stats.records).field("recorded", stats.recorded);
+  json.key("lost").begin_object();
+  for (const auto& [stage, lost] : stats.lost) json.field(stage, lost);
+  json.end_object();
+  json.field("foreign", stats.foreign).field("malformed", stats.malformed).field("open_flows", stats.open_flows);
+  json.field("waiting_lines", stats.waiting_lines).field("lines_written", stats.lines_written);
+  if (!stats.listen_error.empty()) json.field("listen_error", stats.listen_error);
+  if (!stats.write_error.empty()) json.field("write_error", stats.write_error);
+  json.end_object();
+  return text;
+}
+
+FlowPipeline::FlowPipeline(PipelineConfig config, const store::Cluster& cluster, TimePoint now)
+    : config_(std::move(config)),
+      writer_(config_.node, config_.cluster, config_.instance),
+      journal_({config_.flow_log, config_.state_dir + "/flow-account.json", config_.rotate}),
+      ledger_(ledger_from(journal_.restored())),
+      enricher_(cluster, config_.node),
+      aggregator_(config_.most_entries, config_.window),
+      epoch_(config_.table),
+      losses_since_(now) {
+  listen(now);
+  report({now, "start", config_.version, {}, {}});
+  // Packets that the last run handed to a pipe when it was killed: they may have been read or not.
+  if (const auto unsure = journal_.restored().unconfirmed; unsure > 0)
+    note_loss(std::string(journal_.stage()), unsure, false);
+  journal_.save(ledger_);
+}
+
+void FlowPipeline::listen(TimePoint now) {
+  if (socket_ || (now < next_listen_ && next_listen_ - now <= listen_pause)) return;
+  next_listen_ = now + listen_pause;
+  auto opened = NflogSocket::open(config_.nflog);
+  if (!opened) {
+    stats_.listen_error = opened.error().what();
+    return;
+  }
+  stats_.listen_error.clear();
+  socket_.emplace(std::move(*opened));
+}
+
+/// Whether nothing was left in the socket.
+bool FlowPipeline::read(std::size_t most_datagrams, TimePoint now) {
+  if (!socket_) return true;
+  const auto reading =
+      socket_->read(most_datagrams, [&](const LoggedPacket& packet, std::uint32_t gap) { take(packet, gap, now); });
+  stats_.malformed += reading.malformed;
+  if (!reading.error.empty()) {
+    stats_.listen_error = reading.error;
+    socket_.reset();
+    return true;
+  }
+  return reading.drained;
+}
+
+void FlowPipeline::take(const LoggedPacket& packet, std::uint32_t gap, TimePoint now) {
+  const bool ours = packet.prefix.why != Why::unattributed;
+  ledger_.received(ours, gap);
+  ++(ours ? stats_.received : stats_.foreign);
+  FlowEntry entry = entry_of(packet, now);
+  entry.key.version = enricher_.version(entry);
+  if (const auto oldest = aggregator_.add(entry, now)) emit(*oldest, now);
+}
+
+void FlowPipeline::emit(const FlowEntry& entry, TimePoint now) {
+  FlowRecord record = enricher_.describe(entry);
+  if (record.interface.empty()) record.interface = name_of_interface(entry.key.interface);
+  const bool counted = record.verdict == Verdict::deny;
+  ++stats_.records;
+  stats_.recorded += counted ? record.count : 0;
+  journal_.push({writer_.line(record, ++sequence_, now), {counted ? record.count : 0, 0}, {}});
+}
+
+void FlowPipeline::report(const AgentRecord& record) {
+  journal_.push({writer_.line(record, ++sequence_), {}, {}});
+}
+
+void FlowPipeline::note_loss(const std::string& stage, std::uint64_t lost, bool exact) {
+  if (lost == 0) return;
+  OpenLoss& loss = losses_[stage + (exact ? "" : "?")];
+  loss.lost += lost;
+  loss.exact = exact;
+  stats_.lost[stage] += lost;
+}
+
+/// Records that no room was left for become losses of the sink; losses stay what they were, for the next window.
+void FlowPipeline::note_dropped() {
+  for (const OutLine& line : journal_.take_dropped()) {
+    const std::uint64_t packets = line.account.logged + line.account.limited;
+    if (line.stage.empty()) {
+      note_loss(std::string(journal_.stage()), packets, true);
+    } else if (packets > 0) {
+      losses_[line.stage].lost += packets;
+    }
+  }
+}
+
+void FlowPipeline::emit_losses(TimePoint now) {
+  for (const auto& [key, loss] : losses_) {
+    const std::string stage = loss.exact ? key : key.substr(0, key.size() - 1);
+    LossRecord record{losses_since_, now, stage, loss.lost, loss.exact, {}};
+    if (stage == stage_gap || stage == stage_tail) record.group = config_.nflog.group;
+    Accounted account;
+    if (loss.exact) (stage == stage_limit ? account.limited : account.logged) = loss.lost;
+    journal_.push({writer_.line(record, ++sequence_), account, stage});
+  }
+  losses_.clear();
+  losses_since_ = now;
+}
+
+void FlowPipeline::on_readable(TimePoint now) {
+  read(datagrams_at_once, now);
+  note_dropped();
+}
+
+void FlowPipeline::settle(TimePoint now, const std::optional<CounterPackets>& counters) {
+  if (counters) ledger_.sample({epoch_.read(), *counters}, now);
+  const bool drained = read(datagrams_in_a_tick, now);
+  if (!counters) return;
+  for (const Loss& loss : ledger_.settle(now, drained)) note_loss(std::string(loss.stage), loss.lost, true);
+}
+
+void FlowPipeline::on_tick(TimePoint now, const std::optional<CounterPackets>& counters) {
+  listen(now);
+  settle(now, counters);
+  for (const FlowEntry& entry : aggregator_.take_due(now)) emit(entry, now);
+  enricher_.forget(now);
+  if (now - losses_since_ >= config_.window || now < losses_since_) emit_losses(now);
+  journal_.flush(ledger_, now);
+  note_dropped();
+}
+
+PipelineStats FlowPipeline::stats() const {
+  PipelineStats stats = stats_;
+  stats.dropped = ledger_.dropped();
+  stats.open_flows = aggregator_.size();
+  stats.waiting_lines = journal_.waiting();
+  stats.lines_written = journal_.lines_written();
+  stats.write_error = journal_.error();
+  return stats;
+}
+
+void FlowPipeline::stop(TimePoint now, const std::optional<CounterPackets>& counters) {
+  settle(now, counters);
+  socket_.reset();
+  for (const FlowEntry& entry : aggregator_.take_all()) emit(entry, now);
+  note_dropped();
+  emit_losses(now);
+  report({now, "stop", {}, {}, {}});
+  journal_.flush(ledger_, now);
+  note_dropped();
+  journal_.save(ledger_);
+}
+
+}  // namespace podfence::flow

@@ -1,0 +1,221 @@
+#include "enforcer/flow/record.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <utility>
+
+#include "policy/base/json_writer.h"
+
+namespace podfence::flow {
+namespace {
+
+/// How much of a record is written: names are cut first, then the list of policies goes.
+struct Room {
+  std::size_t name;      // bytes of a name
+  std::size_t policies;  // of the list
+};
+constexpr std::array<Room, 3> rooms{Room{256, most_policies}, Room{48, most_policies}, Room{48, 0}};
+
+/// The first `most` bytes, never half a character.
+std::string_view cut(std::string_view text, std::size_t most) {
+  if (text.size() <= most) return text;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0U) == 0x80) --most;
+  return text.substr(0, most);
+}
+
+class Line {
+ public:
+  Line(std::string& out, Room room) : json_(out), room_(room) { json_.begin_object(); }
+
+  JsonWriter& json() { return json_; }
+
+  void text(std::string_view name, std::string_view value) {
+    if (!value.empty()) json_.field(name, cut(value, room_.name));
+  }
+  template <class T>
+  void maybe(std::string_view name, const std::optional<T>& value) {
+    if (value) json_.field(name, *value);
+  }
+
+  void policy(const PolicyRef& policy) {
+    json_.begin_object().field("kind", "NetworkPolicy");
+    text("namespace", policy.namespace_);
+    text("name", policy.name);
+    text("uid", policy.uid);
+    if (policy.generation != 0) json_.field("generation", policy.generation);
+  }
+
+  void policies(const std::vector<PolicyRef>& all) {
+    if (all.empty()) return;
+    const std::size_t shown = std::min(all.size(), room_.policies);
+    json_.key("policies").begin_array();
+    for (std::size_t i = 0; i < shown; ++i) {
+      policy(all[i]);
+      json_.field("role", "selecting").end_object();
+    }
+    json_.end_array();
+    if (shown < all.size()) json_.field("policies_truncated", true);
+  }
+
+  void endpoint(std::string_view name, const Endpoint& end) {
+    json_.key(name).begin_object().field("type", name_of(end.type));
+    if (end.ip) json_.field("ip", end.ip->text());
+    if (end.port) json_.field("port", end.port->number);
+    const K8s& k8s = end.k8s;
+    const std::array<std::pair<std::string_view, const std::string*>, 7> fields{{{"namespace", &k8s.namespace_},
+                                                                                 {"pod", &k8s.pod},
+                                                                                 {"pod_uid", &k8s.pod_uid},
+                                                                                 {"workload_kind", &k8s.workload_kind},
+                                                                                 {"workload", &k8s.workload},
+                                                                                 {"node", &k8s.node},
+                                                                                 {"port_name", &k8s.port_name}}};
+    if (std::any_of(fields.begin(), fields.end(), [](const auto& field) { return !field.second->empty(); })) {
+      json_.key("k8s").begin_object();
+      for (const auto& [key, value] : fields) text(key, *value);
+      json_.end_object();
+    }
+    json_.end_object();
+  }
+
+ private:
+  JsonWriter json_;
+  Room room_;
+};
+
+std::string lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+void write_network(JsonWriter& json, const FlowRecord& record) {
+  if (!record.family && !record.protocol) return;
+  json.key("network").begin_object();
+  if (record.family) json.field("type", *record.family == net::Family::ipv4 ? "ipv4" : "ipv6");
+  if (record.protocol) {
+    json.field("transport", lower_case(net::text_of(*record.protocol))).field("iana_number", record.protocol->number);
+  }
+  if (record.tcp_flags) json.field("tcp_flags", tcp_flag_letters(*record.tcp_flags));
+  if (record.icmp_type) json.field("icmp_type", *record.icmp_type);
+  if (record.icmp_code) json.field("icmp_code", *record.icmp_code);
+  if (record.reply) json.field("reply", true);
+  json.end_object();
+}
+
+}  // namespace
+
+std::string_view name_of(EndpointType type) {
+  constexpr std::array<std::string_view, 4> names{"pod", "node", "world", "unknown"};
+  return names.at(static_cast<std::size_t>(type));
+}
+
+std::string_view name_of(Verdict verdict) {
+  return verdict == Verdict::deny ? "deny" : "error";
+}
+
+std::string_view name_of(Reason reason) {
+  constexpr std::array<std::string_view, 4> names{"default_deny", "fail_closed", "spoofed_source", "unattributed"};
+  return names.at(static_cast<std::size_t>(reason));
+}
+
+std::string_view name_of(Attribution attribution) {
+  constexpr std::array<std::string_view, 3> names{"set", "stale", "none"};
+  return names.at(static_cast<std::size_t>(attribution));
+}
+
+std::string tcp_flag_letters(std::uint8_t flags) {
+  constexpr std::string_view letters = "FSRPAUEC";  // from the lowest bit
+  std::string text;
+  for (std::size_t bit = 0; bit < letters.size(); ++bit) {
+    if ((flags >> bit & 1U) != 0) text += letters[bit];
+  }
+  return text;
+}
+
+RecordWriter::RecordWriter(std::string node, std::string cluster, std::string instance)
+    : node_(std::move(node)), cluster_(std::move(cluster)), instance_(std::move(instance)) {}
+
+namespace {
+
+struct Origin {
+  const std::string& node;
+  const std::string& cluster;
+  const std::string& instance;
+  std::uint64_t sequence;
+};
+
+/// Writes the line with as much in it as fits. `body(line)` writes what is between the times and the end.
+template <class Body>
+std::string fitting(const Origin& origin, std::string_view type, TimePoint time, Body body) {
+  std::string out;
+  for (const Room room : rooms) {
+    out.clear();
+    Line line(out, room);
+    JsonWriter& json = line.json();
+    json.field("schema", "podfence.flow/v1").field("type", type);
+    const std::string number = std::to_string(origin.sequence);
+    std::string id(cut(origin.node, room.name));
+    id.append(":").append(cut(origin.instance, room.name)).append(":").append(number);
+    json.field("id", id).field("seq", origin.sequence).field("time", text_of(time));
+    body(line);
+    json.end_object();
+    out += '\n';
+    if (out.size() <= longest_line) break;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string RecordWriter::line(const FlowRecord& record, std::uint64_t sequence, TimePoint observed) const {
+  return fitting({node_, cluster_, instance_, sequence}, "flow", record.time, [&](Line& line) {
+    JsonWriter& json = line.json();
+    const bool deny = record.verdict == Verdict::deny;
+    json.field("end", text_of(record.end)).field("observed", text_of(observed));
+    line.text("cluster", cluster_);
+    line.text("node", node_);
+    if (deny) {
+      json.field("reporter", record.direction == net::Direction::ingress ? "destination" : "source");
+      json.field("direction", net::name_of(record.direction));
+    }
+    json.field("verdict", name_of(record.verdict));
+    if (deny) json.field("action", "drop");  // what a rule that is not ours did is not known
+    json.field("enforced", deny).field("reason", name_of(record.reason));
+    json.field("attribution", name_of(record.attribution));
+    line.policies(record.policies);
+    line.endpoint("source", record.source);
+    line.endpoint("destination", record.destination);
+    write_network(json, record);
+    line.text("interface", record.interface);
+    json.field("count", record.count).field("bytes", record.bytes);
+  });
+}
+
+std::string RecordWriter::line(const LossRecord& record, std::uint64_t sequence) const {
+  return fitting({node_, cluster_, instance_, sequence}, "loss", record.time, [&](Line& line) {
+    line.json().field("end", text_of(record.end));
+    line.text("cluster", cluster_);
+    line.text("node", node_);
+    line.text("stage", record.stage);
+    line.json().field("lost", record.lost).field("exact", record.exact);
+    line.maybe("group", record.group);
+  });
+}
+
+std::string RecordWriter::line(const AgentRecord& record, std::uint64_t sequence) const {
+  return fitting({node_, cluster_, instance_, sequence}, "agent", record.time, [&](Line& line) {
+    line.text("cluster", cluster_);
+    line.text("node", node_);
+    line.text("event", record.event);
+    line.text("detail", record.detail);
+    if (record.policy) {
+      line.json().key("policy");
+      line.policy(*record.policy);
+      line.json().end_object();
+    }
+    line.maybe("duration_ms", record.duration_ms);
+  });
+}
+
+}  // namespace podfence::flow

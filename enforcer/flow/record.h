@@ -1,0 +1,116 @@
+#pragma once
+// Flow records as they are written: schema podfence.flow/v1, one JSON object in a line of at most 16 KiB. Within v1
+// fields are only ever added; a field without a value is left out. Names come from the cluster and are not trusted:
+// whatever they hold, a line stays one line of valid JSON without control characters.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "enforcer/flow/time.h"
+#include "policy/net/flow.h"
+
+namespace podfence::flow {
+
+inline constexpr std::size_t longest_line = 16 * 1024;  // with its newline
+inline constexpr std::size_t most_policies = 8;
+
+enum class EndpointType : std::uint8_t { pod, node, world, unknown };
+enum class Verdict : std::uint8_t { deny, error };
+enum class Reason : std::uint8_t { default_deny, fail_closed, spoofed_source, unattributed };
+/// Of the policies: `set` = all that isolated the pod; `stale` = the same, from the recent past; `none` = not known.
+enum class Attribution : std::uint8_t { set, stale, none };
+
+std::string_view name_of(EndpointType type);
+std::string_view name_of(Verdict verdict);
+std::string_view name_of(Reason reason);
+std::string_view name_of(Attribution attribution);
+
+/// Who an endpoint is in the cluster; empty fields are not known.
+struct K8s {
+  std::string namespace_;
+  std::string pod;
+  std::string pod_uid;
+  std::string workload_kind;
+  std::string workload;
+  std::string node;
+  std::string port_name;
+};
+
+struct Endpoint {
+  EndpointType type = EndpointType::unknown;
+  std::optional<net::IpAddr> ip;
+  std::optional<net::Port> port;
+  K8s k8s;
+};
+
+/// A NetworkPolicy that isolates the pod which denied.
+struct PolicyRef {
+  std::string namespace_;
+  std::string name;
+  std::string uid;
+  std::int64_t generation = 0;
+  friend bool operator==(const PolicyRef&, const PolicyRef&) = default;
+};
+
+struct FlowRecord {
+  TimePoint time;  // of the first packet
+  TimePoint end;   // of the last packet
+  net::Direction direction = net::Direction::ingress;
+  Verdict verdict = Verdict::deny;
+  Reason reason = Reason::default_deny;
+  Attribution attribution = Attribution::none;
+  std::vector<PolicyRef> policies;
+  Endpoint source;  // who began the flow, also when a reply was denied
+  Endpoint destination;
+  std::optional<net::Family> family;
+  std::optional<net::Protocol> protocol;
+  std::optional<std::uint8_t> tcp_flags;
+  std::optional<std::uint8_t> icmp_type;
+  std::optional<std::uint8_t> icmp_code;
+  bool reply = false;     // the packets were of the reply direction
+  std::string interface;  // of the local pod, on the node
+  std::uint64_t count = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// Packets that the kernel counted and no record tells of.
+struct LossRecord {
+  TimePoint time;
+  TimePoint end;
+  std::string stage;  // kernel_limit, nflog_seq_gap, nflog_tail, sink:<name>
+  std::uint64_t lost = 0;
+  bool exact = true;
+  std::optional<std::uint16_t> group;
+};
+
+/// Something that the agent did. A consumer needs it to read the gaps between records.
+struct AgentRecord {
+  TimePoint time;
+  std::string event;  // "start", "stop", "policy_applied"
+  std::string detail;
+  std::optional<PolicyRef> policy;
+  std::optional<std::uint64_t> duration_ms;
+};
+
+/// The letters of TCP flags: "S", "SA", "FPA".
+std::string tcp_flag_letters(std::uint8_t flags);
+
+/// Gives records their line. The id is node:instance:number.
+class RecordWriter {
+ public:
+  RecordWriter(std::string node, std::string cluster, std::string instance);
+
+  /// Lines end in a newline. `observed` is the time of writing.
+  std::string line(const FlowRecord& record, std::uint64_t sequence, TimePoint observed) const;
+  std::string line(const LossRecord& record, std::uint64_t sequence) const;
+  std::string line(const AgentRecord& record, std::uint64_t sequence) const;
+
+ private:
+  std::string node_;
+  std::string cluster_;
+  std::string instance_;
+};
+
+}  // namespace podfence::flow
