@@ -46,7 +46,7 @@ CODE_RULES = (
         "no whole namespace at file scope",
         ("policy/", "enforcer/", "cni/"),
         (),
-        re.compile(r"^using\s+namespace\s+\w", re.MULTILINE),
+        re.compile(r"^using\s+namespace\s+(?![\w:]*literals;)\w+", re.MULTILINE),
     ),
 )
 
@@ -130,6 +130,9 @@ class TheRuleFires(unittest.TestCase):
     def test_not_on_comments_and_literals(self):
         text = '// co_await is banned; testing too\nauto s = "co_await // testing";\nauto r = R"(dry_run)";\nint n = 1\'000;\n'
         self.assertEqual(faults("policy/net/a.cpp", text), [])
+
+    def test_not_on_literals(self):
+        self.assertEqual(faults("enforcer/agent/a.cpp", "using namespace std::chrono_literals;\n"), [])
 
     def test_not_on_a_todo_with_its_issue(self):
         self.assertEqual(faults("policy/net/a.cpp", f"// {LATER}(#12): more\n"), [])

@@ -22,14 +22,14 @@ EDGES = {
     "enforcer/link": ("enforcer/netlink",),
     "enforcer/flow": ("enforcer/netlink", "policy/evaluate"),
     "enforcer/source": ("policy/store",),
-    "enforcer/report": ("policy/compile", "policy/evaluate"),
     "enforcer/agent": (
         "enforcer/kernel",
         "enforcer/conntrack",
         "enforcer/link",
         "enforcer/flow",
         "enforcer/source",
-        "enforcer/report",
+        "policy/compile",
+        "policy/evaluate",
     ),
     "enforcer/cli": ("enforcer/agent",),
     "enforcer": ("enforcer/cli",),  # main.cpp
