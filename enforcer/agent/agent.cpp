@@ -12,6 +12,7 @@
 // rules stay in the kernel.
 #include "enforcer/agent/agent.h"
 
+#include <linux/netlink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -26,7 +27,6 @@
 #include <optional>
 
 #include "enforcer/agent/control.h"
-#include "enforcer/agent/guard.h"
 #include "enforcer/agent/requests.h"
 #include "enforcer/agent/status.h"
 #include "enforcer/agent/version.h"
@@ -60,9 +60,13 @@ std::string new_instance() {
   return fmt::format("{:x}", static_cast<std::uint64_t>(now) ^ (static_cast<std::uint64_t>(::getpid()) << 40U));
 }
 
-std::optional<FileProblem> problem_of(source::FileStatus file) {
-  if (file.problems.empty() && !file.stale) return std::nullopt;
-  return FileProblem{std::move(file.path), file.stale, std::move(file.problems)};
+std::optional<FileProblem> problem_of(const source::FileStatus& file) {
+  if (!file.has_errors() && !file.stale) return std::nullopt;
+  FileProblem problem{file.file, file.stale, {}};
+  for (const auto& diagnostic : file.diagnostics) {
+    if (diagnostic.severity == api::Severity::error) problem.messages.push_back(diagnostic.text());
+  }
+  return problem;
 }
 
 class Agent final : public Answerer {
@@ -125,7 +129,6 @@ class Agent final : public Answerer {
   std::optional<source::DirectorySource> source_;
   std::optional<flow::FlowPipeline> flows_;
   std::optional<netlink::Socket> conntrack_;
-  std::optional<Guard> guard_;
 
   asio::signal_set signals_{io_, SIGTERM, SIGINT};
   Descriptor source_fd_{io_};
@@ -172,7 +175,6 @@ Result<> Agent::start() {
   flows.state_dir = config_.state_dir;
   flows.nflog.group = config_.program.log_group;
   flows_.emplace(std::move(flows), reconciler_->compiler().cluster(), Clock::now());
-  if (config_.guard_sources) guard_.emplace(config_.node, config_.program);
 
   auto source = source::DirectorySource::open(*directory);
   if (!source) return fail(std::move(source.error()).in(config_.source));
@@ -239,7 +241,6 @@ void Agent::on_outcome(const Outcome& outcome, Clock::time_point begin) {
   }
   flows_->after_commit(begin, end);
   if (outcome.may_cut_flows) revoke_soon();
-  if (guard_) guard_->pods_changed();
 }
 
 void Agent::retry_later(const std::string& error) {
@@ -329,10 +330,6 @@ void Agent::on_tick() {
   after(tick_timer_, tick, [this] { on_tick(); });
   if (reconciler_->started()) flows_->on_tick(Clock::now(), counters());
   listen_to_flows();
-  if (!guard_ || !reconciler_->started()) return;
-  if (auto interfaces = guard_->refresh(reconciler_->compiler().cluster())) {
-    flows_->set_interfaces(std::move(*interfaces), Clock::now());
-  }
 }
 
 /// Everything that waits is cancelled, so that run() returns; the destructors do the rest.
@@ -354,10 +351,9 @@ StatusInputs Agent::status_inputs() {
                   .source = config_.source,
                   .flows_json = flow::json_of(flows_->stats()),
                   .unguarded = {}};
-  for (auto& file : source_->files()) {
-    if (auto problem = problem_of(std::move(file))) in.files.push_back(std::move(*problem));
+  for (const auto& file : source_->files()) {
+    if (auto problem = problem_of(file)) in.files.push_back(std::move(*problem));
   }
-  if (guard_) in.unguarded = guard_->unguarded();
   return in;
 }
 
