@@ -105,7 +105,10 @@ class Printer {
     out_ << (verdict.allowed ? "allow " : "deny  ") << answer.from << " -> " << answer.to << ' ';
     if (const auto* name = std::get_if<std::string>(&answer.port)) out_ << *name << '=';
     if (net::has_ports(answer.protocol)) out_ << answer.flow.destination_port.number << '/';
-    out_ << net::text_of(answer.flow.protocol) << "  ";
+    out_ << net::text_of(answer.flow.protocol);
+    // Between dual-stack pods every pair is asked twice: names alone do not tell the lines apart.
+    if (answer.flow.source.family() == net::Family::ipv6) out_ << " over IPv6";
+    out_ << "  ";
     if (!verdict.allowed) out_ << net::name_of(verdict.direction) << ' ';
     out_ << evaluate::name_of(verdict.reason);
     for (const std::string& name : policies_of(verdict)) out_ << ' ' << name;

@@ -158,6 +158,7 @@ TEST(Simulate, WithoutFlowsAsksEveryPairOnEveryPort) {
   EXPECT_THAT(ran.out, HasSubstr(", 0 where program and evaluator differ\n"));
   EXPECT_THAT(ran.out, HasSubstr("deny  shop/web -> db/pg 5432/TCP  egress default_deny shop/web-out\n"));
   EXPECT_THAT(ran.out, HasSubstr("allow shop/api -> db/pg 5432/TCP  allowed_by_rule db/pg-in\n"));
+  EXPECT_THAT(ran.out, HasSubstr("allow shop/api -> db/pg 5432/TCP over IPv6  allowed_by_rule db/pg-in\n"));
   EXPECT_THAT(ran.err, HasSubstr("Pod db/new has no address"));
 }
 
