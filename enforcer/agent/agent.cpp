@@ -155,7 +155,7 @@ Result<> Agent::start() {
   if (!control) return fail(control.error());
   control_ = std::move(*control);
 
-  auto kernel = kernel::NftKernel::open();
+  auto kernel = kernel::NftKernel::open({.own_table = config_.own_table});
   if (!kernel) return fail(std::move(kernel.error()).in("nftables"));
   kernel_ = std::move(*kernel);
   auto watch = kernel::Watch::open(kernel_->port_id());

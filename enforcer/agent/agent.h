@@ -20,6 +20,7 @@ struct Config {
   bool fail_closed = true;
   bool revoke_established = true;
   bool guard_sources = true;      // anti-spoofing on the pods' host interfaces
+  bool own_table = false;         // see kernel::NftOptions
   unsigned verify_seconds = 300;  // slow timer: read the kernel back and compare
 };
 

@@ -8,6 +8,7 @@
 
 #include "enforcer/agent/agent.h"
 #include "enforcer/agent/control.h"
+#include "enforcer/agent/reconciler.h"
 #include "enforcer/agent/status.h"
 #include "enforcer/agent/version.h"
 #include "enforcer/cli/agent_client.h"
@@ -16,8 +17,8 @@
 #include "enforcer/cli/explain.h"
 #include "enforcer/cli/flows.h"
 #include "enforcer/cli/simulate.h"
-#include "policy/compile/compile.h"
-#include "policy/program/print.h"
+#include "enforcer/kernel/print_kernel.h"
+#include "enforcer/source/directory_source.h"
 
 namespace podfence::cli {
 namespace {
@@ -62,14 +63,21 @@ agent::ExplainAnswer explain_for_agent(const store::Cluster& cluster, const agen
   return answer;
 }
 
-/// --dry-run: what the agent would load for what its source holds now. The kernel is not touched.
+/// --dry-run: the agent's own path from the source to the kernel port, with a printer in the kernel's place.
 int print_ruleset(const agent::Config& config) {
   if (auto valid = agent::validate(config); !valid) return report_error(valid.error());
-  const auto objects = load_objects(*agent::source_directory(config.source));
-  if (!objects) return report_error(objects.error());
-  for (const auto& diagnostic : objects->diagnostics) std::cerr << diagnostic.text() << '\n';
-  std::cout << program::print(compile::compile(objects->cluster, agent::settings_of(config)));
-  return 0;
+  auto source = source::DirectorySource::open(*agent::source_directory(config.source));
+  if (!source) return report_error(source.error());
+  const auto batch = source->rescan();
+  for (const auto& file : source->files()) {
+    for (const auto& diagnostic : file.diagnostics) std::cerr << diagnostic.text() << '\n';
+  }
+  if (!batch.synced) return report_error(Error(Errc::not_found, config.source + ": cannot be read"));
+  kernel::PrintKernel printer(std::cout);
+  agent::Reconciler reconciler(agent::settings_of(config), printer);
+  reconciler.take(batch.events);
+  const auto outcome = reconciler.start();
+  return outcome.kind == agent::Outcome::Kind::retry ? report_error(Error(Errc::refused, outcome.error)) : 0;
 }
 
 int run_agent(Arguments& a) {
@@ -149,6 +157,8 @@ void add_agent(CLI::App& app, Arguments& a) {
   c.add_flag("--no-fail-closed", a.no_fail_closed,
              "Let addresses of this node's pod ranges pass that no known pod owns");
   c.add_flag("--no-revoke-established", a.no_revoke, "Do not cut established flows that a new policy forbids");
+  c.add_flag("--own-table", config.own_table,
+             "Own the nftables table, so that nobody else can change it (kernel 6.9; nft before 1.1 lists it badly)");
   c.add_flag("--no-source-guard", a.no_guard, "Do not drop packets from a pod's interface with a foreign source");
   c.add_flag("--dry-run", a.dry_run, "Print the ruleset for what the source holds now, and stop")->configurable(false);
   c.set_config("--config", "", "YAML file with these options as keys");

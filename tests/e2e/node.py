@@ -155,11 +155,11 @@ class Node:
     # The agent ---------------------------------------------------------------------------------------------------
 
     def start_agent(self, *more):
-        self.log = open(os.path.join(self.directory, "agent.log"), "a", encoding="utf-8")
-        self.agent = subprocess.Popen(
-            ["ip", "netns", "exec", self.netns, self.binary, "agent", "--source", f"dir:{self.objects}", "--node",
-             "node-a", "--socket", self.socket, "--state-dir", self.state, "--flow-log", self.flow_log, *more],
-            stdout=self.log, stderr=self.log)
+        with open(os.path.join(self.directory, "agent.log"), "a", encoding="utf-8") as log:
+            self.agent = subprocess.Popen(
+                ["ip", "netns", "exec", self.netns, self.binary, "agent", "--source", f"dir:{self.objects}", "--node",
+                 "node-a", "--socket", self.socket, "--state-dir", self.state, "--flow-log", self.flow_log, *more],
+                stdout=log, stderr=log)
         self.until(lambda: self.status().get("enforcing_since"), "the agent enforces")
 
     def end_agent(self, how=signal.SIGTERM):
