@@ -161,13 +161,19 @@ Result<dom::element> parse_padded(dom::parser& parser, std::string_view text, co
   return root;
 }
 
-Error in_file(Error error, std::string_view file) {
-  return std::move(error).in(file);
-}
-
 /// A line of text: control characters of file names do not reach a terminal.
 void append_printable(std::string& out, std::string_view text) {
   for (const char c : text) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+}
+
+/// What the YAML library says may quote the input.
+Error in_file(const Error& error, std::string_view file) {
+  constexpr std::size_t longest = 500;
+  std::string what;
+  append_printable(what, file);
+  what += ": ";
+  append_printable(what, std::string_view(error.what()).substr(0, longest));
+  return {error.code(), std::move(what)};
 }
 
 }  // namespace
@@ -216,7 +222,7 @@ Result<Decoded> decode_json(std::string_view file, std::string_view text, const 
   if (!root) return fail(in_file(root.error(), file));
   Decoder decoder(file);
   const Value value(*root, {});
-  if (auto done = decoder.document(value, 1); !done) return fail(in_file(std::move(done).error(), file));
+  if (auto done = decoder.document(value, 1); !done) return fail(in_file(done.error(), file));
   return decoder.take();
 }
 
@@ -234,7 +240,7 @@ Result<Decoded> decode_yaml(std::string_view file, std::string_view text, const 
     const auto root = parse_padded(parser, std::string_view(document.json).substr(0, length), limits);
     if (!root) return fail(in_file(Error(root.error()).in("document " + std::to_string(number)), file));
     const Value value(*root, document.lines);
-    if (auto done = decoder.document(value, number); !done) return fail(in_file(std::move(done).error(), file));
+    if (auto done = decoder.document(value, number); !done) return fail(in_file(done.error(), file));
   }
 }
 

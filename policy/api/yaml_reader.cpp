@@ -41,11 +41,16 @@ class ViewBuffer : public std::streambuf {
 
 class JsonHandler : public YAML::EventHandler {
  public:
-  JsonHandler(const Limits& limits, YamlDocument& out) : limits_(limits), out_(out) {}
+  /// `start` is where the document before this one began, or -1.
+  JsonHandler(const Limits& limits, YamlDocument& out, int& start) : limits_(limits), out_(out), start_(start) {}
 
   bool empty() const { return out_.json.empty(); }
 
-  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    // The library goes on for ever with empty documents at a token that it cannot start one with, such as "}".
+    if (mark.pos == start_) refuse(Errc::invalid, mark, "not the start of a document");
+    start_ = mark.pos;
+  }
   void OnDocumentEnd() override {}
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     refuse(Errc::invalid, mark, "an alias (*name) is not accepted: write the value out");
@@ -153,6 +158,7 @@ class JsonHandler : public YAML::EventHandler {
 
   const Limits& limits_;
   YamlDocument& out_;
+  int& start_;
   std::vector<Level> levels_;
   std::size_t events_ = 0;
 };
@@ -180,6 +186,7 @@ struct YamlReader::State {
   ViewBuffer buffer;
   std::istream stream;
   std::optional<YAML::Parser> parser;
+  int start = -1;
 };
 
 YamlReader::YamlReader(std::string_view text, const Limits& limits) : state_(std::make_unique<State>(text, limits)) {}
@@ -196,7 +203,7 @@ Result<bool> YamlReader::next(YamlDocument& document) {
       if (auto checked = check_bytes(state_->text); !checked) return fail(std::move(checked).error());
       state_->parser.emplace(state_->stream);
     }
-    JsonHandler handler(state_->limits, document);
+    JsonHandler handler(state_->limits, document, state_->start);
     if (!state_->parser->HandleNextDocument(handler)) return false;
     if (handler.empty()) document.json = "null";
     return true;
