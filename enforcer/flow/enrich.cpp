@@ -70,6 +70,7 @@ void Enricher::announce_pod(const api::Pod* now, const api::Pod* next) {
 }
 
 void Enricher::before(std::span<const store::Event> events) {
+  if (known_since_ == TimePoint::max()) return;  // the first load: there is nothing to remember yet
   for (const auto& event : events) {
     const api::ObjectKey key = store::key_of(event);
     if (key.kind == api::Kind::pod) {

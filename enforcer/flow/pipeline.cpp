@@ -30,10 +30,12 @@ std::string name_of_interface(std::uint32_t index) {
 std::string json_of(const PipelineStats& stats) {
   std::string text;
   JsonWriter json(text);
-  json.begin_object().field("dropped", stats.dropped).field("received", stats.received);
-  json.field("records", stats.records).field("recorded", stats.recorded);
-  json.key("lost").begin_object();
-  for (const auto& [stage, lost] : stats.lost) json.field(stage, lost);
+  std::uint64_t lost = 0;
+  for (const auto& [stage, packets] : stats.lost) lost += packets;
+  json.begin_object().field("denied", stats.dropped).field("received", stats.received);
+  json.field("records", stats.records).field("recorded", stats.recorded).field("lost", lost);
+  json.key("lost_by_stage").begin_object();
+  for (const auto& [stage, packets] : stats.lost) json.field(stage, packets);
   json.end_object();
   json.field("foreign", stats.foreign).field("malformed", stats.malformed).field("open_flows", stats.open_flows);
   json.field("waiting_lines", stats.waiting_lines).field("lines_written", stats.lines_written);
@@ -81,6 +83,7 @@ bool FlowPipeline::read(std::size_t most_datagrams, TimePoint now) {
   if (!reading.error.empty()) {
     stats_.listen_error = reading.error;
     socket_.reset();
+    next_listen_ = now + listen_pause;  // the caller sees fd() == -1 before it sees another socket
     return true;
   }
   return reading.drained;
