@@ -161,10 +161,14 @@ void add_agent(CLI::App& app, Arguments& a) {
              "Own the nftables table, so that nobody else can change it (kernel 6.9; nft before 1.1 lists it badly)");
   c.add_flag("--no-source-guard", a.no_guard, "Do not drop packets from a pod's interface with a foreign source");
   c.add_flag("--dry-run", a.dry_run, "Print the ruleset for what the source holds now, and stop")->configurable(false);
-  c.set_config("--config", "", "YAML file with these options as keys");
-  c.allow_config_extras(CLI::config_extras_mode::error);
-  c.config_formatter(std::make_shared<YamlConfig>());
-  c.footer("Example: podfence agent --source dir:/etc/podfence/objects --node node-1");
+  // CLI11 reads a configuration file for the program only, not for a command of it.
+  app.set_config("--config", "", "YAML file with the agent's options as keys (podfence agent --config FILE)");
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.config_formatter(std::make_shared<YamlConfig>("agent"));
+  c.fallthrough();
+  c.footer(
+      "--config FILE reads these options from a YAML file; what the command line says wins.\n"
+      "Example: podfence agent --source dir:/etc/podfence/objects --node node-1");
 }
 
 void add_questions(CLI::App& app, Arguments& a) {

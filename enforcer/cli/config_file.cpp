@@ -37,6 +37,7 @@ std::vector<CLI::ConfigItem> YamlConfig::from_config(std::istream& input) const 
   if (root.get(object) != simdjson::SUCCESS) throw CLI::ConfigError("configuration: expected a map of options");
   for (const auto field : object) {
     CLI::ConfigItem item;
+    item.parents = {command_};
     item.name = std::string(field.key);
     item.inputs = {scalar_text(field.key, field.value)};
     found.push_back(std::move(item));
