@@ -1,6 +1,6 @@
 // Random worlds with real packets: what the kernel lets through is what the reference evaluator says, for every pair of
 // addresses inside the cluster and outside.
-//   PODFENCE_SEED=N PODFENCE_WORLDS=N netns_test --gtest_filter='RandomOnTheWire.*'
+//   PODFENCE_SEED=N PODFENCE_WIRE_WORLDS=N netns_test --gtest_filter='RandomOnTheWire.*'
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -53,8 +53,8 @@ void play(const World& world, std::uint64_t flow_seed, Totals& totals) {
 
 TEST(RandomOnTheWire, PacketsGoWhereTheEvaluatorSays) {
   const auto seed = seed_of_run();
-  const auto worlds = count_from_env("PODFENCE_WORLDS", worlds_in_a_run);
-  std::cout << "PODFENCE_SEED=" << seed << " PODFENCE_WORLDS=" << worlds << std::endl;
+  const auto worlds = count_from_env("PODFENCE_WIRE_WORLDS", worlds_in_a_run);
+  std::cout << "PODFENCE_SEED=" << seed << " PODFENCE_WIRE_WORLDS=" << worlds << std::endl;
   auto* totals = static_cast<Totals*>(shared_memory(sizeof(Totals)));
   Random random(seed);
   const auto start = std::chrono::steady_clock::now();
