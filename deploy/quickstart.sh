@@ -175,6 +175,11 @@ wait_for() { # command...: until it succeeds, for fifteen seconds
 enforcing() { [[ "$(status -o json | jq -r .state)" == enforcing ]]; }
 status() { "$PODFENCE" status --socket "$SOCKET" "$@"; }
 
+# Every packet that the kernel dropped is in a record, or stated as lost. Records wait for a flow to fall silent.
+records_complete() {
+  status -o json | jq -e '.flows | .denied > 0 and .denied == .recorded + .lost and .open_flows == 0 and .waiting_lines == 0'
+}
+
 start_agent() {
   say "podfence agent"
   SOCKET="$WORK/run/agent.sock"
@@ -258,6 +263,7 @@ say "traffic"
 send_traffic
 print_table
 say "denied flows: podfence flows"
+wait_for records_complete || { status -o json >&2; die "the records do not add up to what the kernel dropped"; }
 "$PODFENCE" flows --socket "$SOCKET"
 say "why: podfence explain clients/visitor shop/web:8080/TCP"
 explained=0

@@ -17,8 +17,9 @@ usage: tests/run.sh [OPTION...]
   --fast            debug build and unit tests only
   --only STAGE      one stage (may be given again): apt format shellcheck arch dev release quickstart asan tsan fuzz
                     tidy bench
-  --worlds N        worlds of each random differential test (default: what the tests choose)
-  --soak            a long random run: --worlds 1000000 and ten minutes for each fuzz target
+  --worlds N        random worlds in which the program is compared with the evaluator (default: 20000)
+  --wire-worlds N   the same with real packets (default: 120)
+  --soak            a long run: --worlds 200000 --wire-worlds 2000 --fuzz-seconds 600
   --fuzz-seconds N  time for each fuzz target (default 10)
 environment: PODFENCE_TIDY=off leaves clang-tidy out; PODFENCE_SEED=N repeats a random run
 TEXT
@@ -31,7 +32,8 @@ while (($#)); do
     --fast) STAGES=("${FAST_STAGES[@]}") ;;
     --only) STAGES+=("${2:?--only needs a stage}"); shift ;;
     --worlds) export PODFENCE_WORLDS="${2:?--worlds needs a number}"; shift ;;
-    --soak) export PODFENCE_WORLDS=1000000; FUZZ_SECONDS=600 ;;
+    --wire-worlds) export PODFENCE_WIRE_WORLDS="${2:?--wire-worlds needs a number}"; shift ;;
+    --soak) export PODFENCE_WORLDS=200000 PODFENCE_WIRE_WORLDS=2000; FUZZ_SECONDS=600 ;;
     --fuzz-seconds) FUZZ_SECONDS="${2:?--fuzz-seconds needs a number}"; shift ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 64 ;;
@@ -100,55 +102,47 @@ stage_arch() {
   done
 }
 
-# Configures and builds a preset, then runs its tests: build_and_test PRESET [ctest option...]
+# Configures and builds a preset, then runs its tests: build_and_test PRESET [configure option...]
 build_and_test() {
-  local preset="$1" status=0
+  local preset="$1"
   shift
-  cmake --preset "$preset" -Wno-dev
+  cmake --preset "$preset" -Wno-dev "$@"
   cmake --build --preset "$preset" -j "$JOBS"
   rm -rf "${RESULTS:?}/$preset"
   mkdir -p "$RESULTS/$preset"
-  GTEST_OUTPUT="xml:$RESULTS/$preset/" "${RUNNER[@]}" ctest --preset "$preset" -j "$JOBS" \
-    --output-junit "$RESULTS/$preset/ctest.xml" "$@" || status=$?
-  return "$status"
+  GTEST_OUTPUT="xml:$RESULTS/$preset/" "${RUNNER[@]}" ctest --test-dir "build/$preset" -j "$JOBS" "${SELECT[@]}" \
+    --output-on-failure --no-tests=error --output-junit "$RESULTS/$preset/ctest.xml"
 }
 
+SELECT=()
 # ThreadSanitizer of g++ 12 wants an address space that is not shuffled as widely as new kernels do.
 RUNNER=(env)
 without_shuffling() {
   if setarch "$(uname -m)" -R true 2>/dev/null; then RUNNER=(setarch "$(uname -m)" -R); fi
 }
 
-stage_dev() { build_and_test dev -L unit; }
+stage_dev() {
+  SELECT=(-L unit)
+  build_and_test dev
+}
 stage_release() { build_and_test release; }
 
 # Sanitizers make a world five to fifteen times as dear: every test runs, the random ones on fewer worlds.
 stage_asan() {
-  export PODFENCE_WORLDS="${PODFENCE_WORLDS:-1500}"
+  export PODFENCE_WORLDS="${PODFENCE_WORLDS:-1500}" PODFENCE_WIRE_WORLDS="${PODFENCE_WIRE_WORLDS:-30}"
   export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
   build_and_test asan
 }
 stage_tsan() {
-  export PODFENCE_WORLDS="${PODFENCE_WORLDS:-500}"
+  export PODFENCE_WORLDS="${PODFENCE_WORLDS:-500}" PODFENCE_WIRE_WORLDS="${PODFENCE_WIRE_WORLDS:-20}"
   export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
   without_shuffling
   build_and_test tsan
 }
 
 stage_fuzz() {
-  cmake --preset fuzz -Wno-dev
-  cmake --build --preset fuzz -j "$JOBS"
-  local targets target name corpus artifacts="$RESULTS/fuzz/"
-  mapfile -t targets < <(find build/fuzz/tests/fuzz -maxdepth 1 -type f -executable -name '*_fuzz' | sort)
-  require_some "fuzz targets" "${#targets[@]}"
-  for target in "${targets[@]}"; do
-    name="$(basename "$target" _fuzz)"
-    corpus="tests/fuzz/corpus/$name"
-    require_some "corpus files of $name" "$(find "$corpus" -type f | wc -l)"
-    mkdir -p "$artifacts/$name"
-    "$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \
-      -artifact_prefix="$artifacts$name-" "$artifacts/$name" "$corpus"
-  done
+  require_some "corpus files" "$(find tests/fuzz/corpus -type f | wc -l)"
+  build_and_test fuzz -DPODFENCE_FUZZ_SECONDS="$FUZZ_SECONDS"
 }
 
 stage_tidy() {
@@ -166,12 +160,8 @@ stage_tidy() {
 stage_quickstart() { deploy/quickstart.sh --no-apt; }
 
 stage_bench() {
-  local programs program
-  mapfile -t programs < <(find build/release/tests/bench -maxdepth 1 -type f -executable | sort)
-  require_some "benchmark programs" "${#programs[@]}"
-  for program in "${programs[@]}"; do
-    "$program" --benchmark_min_time=0.01
-  done
+  cmake --build --preset release --target podfence podfence_bench -j "$JOBS"
+  build/release/tests/bench/podfence_bench --short build/release/enforcer/podfence
 }
 
 # Adds the tests of a stage to the totals; a stage without a list of tests counts as one.

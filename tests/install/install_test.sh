@@ -41,7 +41,12 @@ grep -E '^Depends:.*libc6' "$WORK/control/control" || fail "no dependencies: $(c
 
 dpkg-deb -x "${debs[0]}" "$WORK/root"
 runs "$WORK/root/usr/bin/podfence"
-# The unit runs a command line that the program knows, with the example as its configuration.
-mapfile -t command < <(sed -n 's/^ExecStart=//p' "$WORK/root/lib/systemd/system/podfence.service" | tr ' ' '\n')
-[[ "${command[0]}" == /usr/bin/podfence ]] || fail "the unit runs ${command[0]}"
+# The unit's command line is one that the program takes, and the example's keys are options that it knows.
+command="$(sed -n 's/^ExecStart=//p' "$WORK/root/lib/systemd/system/podfence.service")"
+[[ "$command" == "/usr/bin/podfence agent --config /etc/podfence/agent.yaml" ]] || fail "the unit runs $command"
+mkdir "$WORK/objects"
+cp "$WORK"/root/usr/share/doc/podfence/examples/*/*.yaml "$WORK/objects"
+sed -i "s#^source: .*#source: dir:$WORK/objects#" "$WORK/root/etc/podfence/agent.yaml"
+"$WORK/root/usr/bin/podfence" agent --config "$WORK/root/etc/podfence/agent.yaml" --dry-run >"$WORK/ruleset"
+grep -q '^table inet podfence {' "$WORK/ruleset" || fail "the agent's dry run prints no table"
 echo "installed, packed, and both run"
