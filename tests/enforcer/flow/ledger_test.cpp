@@ -196,7 +196,7 @@ class Simulation {
       ++limited_;
       return;
     }
-    if (random_() % 50 == 0) return;                  // no memory for a message: no sequence number either
+    if (random_() % 50 == 0) return;                    // no memory for a message: no sequence number either
     const bool fits = random_() % 10 != 0 && !jammed_;  // else an overrun
     if (random_() % 200 == 0) jammed_ = !jammed_;
     if (fits) on_the_way_.push_back(sequence_);

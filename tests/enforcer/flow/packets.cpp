@@ -31,7 +31,9 @@ Bytes bytes(std::initializer_list<int> values) {
   return out;
 }
 
-void append(Bytes& out, std::span<const std::byte> more) { out.insert(out.end(), more.begin(), more.end()); }
+void append(Bytes& out, std::span<const std::byte> more) {
+  out.insert(out.end(), more.begin(), more.end());
+}
 
 Bytes transport_header(const PacketParts& parts) {
   Bytes out;
