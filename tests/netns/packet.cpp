@@ -103,10 +103,11 @@ Bytes icmp_message(const PacketSpec& spec, bool v6) {
   Bytes s;
   const std::uint8_t echo = v6 ? 128 : 8;
   s.push_back(spec.icmp_type == 0 ? echo : spec.icmp_type);
-  s.push_back(0);
+  s.push_back(spec.icmp_code);
   put16(s, 0);
   put16(s, spec.id & 0xffffU);
   put16(s, spec.id >> 16U);
+  put(s, spec.body);
   s.resize(s.size() + spec.payload);
   set16(s, 2, internet_checksum(s, v6 ? pseudo_sum(spec.flow, s.size()) : 0));
   return s;

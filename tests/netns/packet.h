@@ -17,9 +17,11 @@ struct PacketSpec {
   net::Flow flow;
   net::Port source_port;
   std::uint32_t id = 0;
-  std::uint8_t tos = 0;           // or traffic class
-  std::size_t payload = 0;        // more bytes behind
-  std::uint8_t icmp_type = 0;     // 0 = echo request of the family
+  std::uint8_t tos = 0;        // or traffic class
+  std::size_t payload = 0;     // more bytes behind
+  std::uint8_t icmp_type = 0;  // 0 = echo request of the family
+  std::uint8_t icmp_code = 0;
+  Bytes body;                     // behind an ICMP header, instead of `payload`
   std::uint8_t tcp_flags = 0x02;  // SYN
   std::uint8_t hop_limit = 64;
 };
