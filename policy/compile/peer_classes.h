@@ -32,15 +32,8 @@ class PeerClasses {
   std::size_t adopt(const program::Program& kernel);
 
  private:
-  struct Batch;  // one update()
-
-  void place_dirty(Batch& batch);
-  void place_added(Batch& batch);
-  void place_in_namespace(Batch& batch, SpecIndex& added, const std::string& name);
-  void place_changed_blocks(Batch& batch);
-  void place_removed(Batch& batch);
-  Regroup::Target target_with(Batch& batch, const net::IpAddr& ip, SlotId from, const Signature& added);
-  void write(Batch& batch, const Regroup::Outcome& outcome, ChangeSink& sink);
+  void write(const Regroup& regroup, const Regroup::Outcome& outcome, ChangeSink& sink);
+  void write_pieces(const std::vector<Piece>& old, ChangeSink& sink);
   void put(const net::IpAddr& ip, SlotId from, SlotId to, ChangeSink& sink);
   program::SetId set(program::Shape shape, net::Family family) const { return {shape, direction_, family}; }
 

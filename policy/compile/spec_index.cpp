@@ -54,7 +54,7 @@ SpecIndex::Bucket& SpecIndex::bucket_of(const model::PeerSpec& spec) {
                           if (is_new) groups_of_.clear();
                           return group->second;
                         },
-                        [&](const model::Ranges&) -> Bucket& { return of_any_namespace_; },
+                        [&](const model::Ranges&) -> Bucket& { return of_blocks_; },
                     },
                     spec.who);
 }
@@ -108,39 +108,39 @@ const std::vector<const SpecIndex::Bucket*>& SpecIndex::groups_of(const store::C
   return place->second;
 }
 
-void SpecIndex::match(const SpecTable& specs, const store::Cluster& cluster, const api::Pod& pod, const net::IpAddr& ip,
-                      Signature& out) {
-  if (size_ == 0) return;
-  const std::string& namespace_ = pod.meta.namespace_;
-  const api::Labels& namespace_labels = cluster.namespace_labels(namespace_);
+SpecIndex::Scope SpecIndex::scope_of(const store::Cluster& cluster, const std::string& namespace_) {
+  Scope scope;
+  const auto own = of_namespace_.find(namespace_);
+  if (own != of_namespace_.end()) scope.own_ = &own->second;
+  scope.groups_ = &groups_of(cluster, namespace_);
+  return scope;
+}
+
+void SpecIndex::search(const Bucket& bucket, const SpecTable& specs, const api::Pod& pod, const net::IpAddr& ip,
+                       Signature& out) {
   const auto verify = [&](const std::vector<SpecId>& candidates) {
     for (const SpecId id : candidates) {
-      if (const auto number = model::match(specs.at(id), ip, &pod, namespace_labels)) {
-        out.push_back(match_of(id, *number));
-      }
+      if (const auto number = model::match_in_namespace(specs.at(id), ip, pod)) out.push_back(match_of(id, *number));
     }
   };
-  const auto look_up = [&](const auto& index, std::uint64_t hash) {
+  const auto look_up = [&](const ByHash& index, std::uint64_t hash) {
     const auto found = index.find(hash);
     if (found != index.end()) verify(found->second);
   };
-  const auto search = [&](const Bucket& bucket) {
-    verify(bucket.rest);
-    if (!bucket.by_label.empty()) {
-      for (const auto& [key, value] : pod.meta.labels) look_up(bucket.by_label, hash_of(key, value));
-    }
-    if (!bucket.by_port.empty()) {
-      for (const api::ContainerPort& port : pod.named_ports) look_up(bucket.by_port, hash_of(port.name));
-    }
-  };
-  const auto own = of_namespace_.find(namespace_);
-  if (own != of_namespace_.end()) search(own->second);
-  for (const Bucket* bucket : groups_of(cluster, namespace_)) search(*bucket);
-  search(of_any_namespace_);
+  verify(bucket.rest);
+  if (!bucket.by_label.empty()) {
+    for (const auto& [key, value] : pod.meta.labels) look_up(bucket.by_label, hash_of(key, value));
+  }
+  if (!bucket.by_port.empty()) {
+    for (const api::ContainerPort& port : pod.named_ports) look_up(bucket.by_port, hash_of(port.name));
+  }
 }
 
-bool SpecIndex::concerns(const store::Cluster& cluster, const std::string& namespace_) {
-  return of_any_namespace_.size > 0 || of_namespace_.count(namespace_) > 0 || !groups_of(cluster, namespace_).empty();
+void SpecIndex::match(const SpecTable& specs, const Scope& scope, const api::Pod& pod, const net::IpAddr& ip,
+                      Signature& out) const {
+  if (scope.own_ != nullptr) search(*scope.own_, specs, pod, ip, out);
+  for (const Bucket* bucket : *scope.groups_) search(*bucket, specs, pod, ip, out);
+  if (of_blocks_.size > 0) search(of_blocks_, specs, pod, ip, out);
 }
 
 std::vector<std::string> SpecIndex::named_namespaces() const {

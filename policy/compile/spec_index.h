@@ -24,14 +24,16 @@ class SpecIndex {
   void forget_namespace(const std::string& name) { groups_of_.erase(name); }
   bool empty() const { return size_ == 0; }
 
-  /// Appends what an address that this pod owns matches; not sorted, some perhaps twice.
-  void match(const SpecTable& specs, const store::Cluster& cluster, const api::Pod& pod, const net::IpAddr& ip,
-             Signature& out);
+  /// Where to look for the peers that pods of one namespace can match. Valid until the index changes.
+  class Scope;
+  Scope scope_of(const store::Cluster& cluster, const std::string& namespace_);
 
-  /// Whether pods of that namespace can match at all.
-  bool concerns(const store::Cluster& cluster, const std::string& namespace_);
-  /// Whether only pods of namespaces that are named can match, and which these are.
-  bool is_confined() const { return groups_.empty() && of_any_namespace_.size == 0; }
+  /// Appends what an address matches that this pod, of that namespace, owns; not sorted, some perhaps twice.
+  void match(const SpecTable& specs, const Scope& scope, const api::Pod& pod, const net::IpAddr& ip,
+             Signature& out) const;
+
+  /// Whether only pods of namespaces that are named can match, and which these are; but for blocks with a named port.
+  bool is_confined() const { return groups_.empty(); }
   std::vector<std::string> named_namespaces() const;
 
  private:
@@ -44,17 +46,30 @@ class SpecIndex {
     std::size_t size = 0;
   };
   using Groups = std::map<api::LabelSelector, Bucket>;
+  static void search(const Bucket& bucket, const SpecTable& specs, const api::Pod& pod, const net::IpAddr& ip,
+                     Signature& out);
 
   Bucket& bucket_of(const model::PeerSpec& spec);
   void drop_bucket_of(const model::PeerSpec& spec);
   const std::vector<const Bucket*>& groups_of(const store::Cluster& cluster, const std::string& namespace_);
 
   std::unordered_map<std::string, Bucket> of_namespace_;
-  Groups groups_;            // by the selector of namespaces
-  Bucket of_any_namespace_;  // blocks with a named port
+  Groups groups_;     // by the selector of namespaces
+  Bucket of_blocks_;  // blocks with a named port
   /// Namespace -> those of groups_ that match it, as they are asked for; emptied when a group comes or goes.
   std::unordered_map<std::string, std::vector<const Bucket*>> groups_of_;
   std::size_t size_ = 0;
+};
+
+class SpecIndex::Scope {
+ public:
+  /// Whether no pod of the namespace can match, but for blocks with a named port.
+  bool empty() const { return own_ == nullptr && groups_->empty(); }
+
+ private:
+  friend class SpecIndex;
+  const Bucket* own_ = nullptr;
+  const std::vector<const Bucket*>* groups_ = nullptr;
 };
 
 }  // namespace podfence::compile

@@ -7,11 +7,12 @@
 namespace podfence::model {
 namespace {
 
-bool matches_pod(const PodsOf& spec, const api::Pod& pod, const api::Labels& namespace_labels) {
-  const auto* name = std::get_if<std::string>(&spec.namespaces);
-  const bool namespace_fits = name != nullptr ? *name == pod.meta.namespace_
-                                              : std::get<api::LabelSelector>(spec.namespaces).matches(namespace_labels);
-  return namespace_fits && spec.pods.matches(pod.meta.labels);
+bool namespace_fits(const PodsOf& spec, const std::string& name, const api::Labels& labels) {
+  return std::visit(overloaded{
+                        [&](const std::string& only) { return only == name; },
+                        [&](const api::LabelSelector& selector) { return selector.matches(labels); },
+                    },
+                    spec.namespaces);
 }
 
 }  // namespace
@@ -26,20 +27,28 @@ bool is_block(const PeerSpec& spec) {
   return !spec.port && std::holds_alternative<Ranges>(spec.who);
 }
 
-std::optional<std::uint16_t> match(const PeerSpec& spec, const net::IpAddr& ip, const api::Pod* owner,
-                                   const api::Labels& namespace_labels) {
-  const bool fits = std::visit(
-      overloaded{
-          [&](const PodsOf& pods) { return owner != nullptr && matches_pod(pods, *owner, namespace_labels); },
-          [&](const Ranges& block) { return block.contains(ip); },
-      },
-      spec.who);
+std::optional<std::uint16_t> match_in_namespace(const PeerSpec& spec, const net::IpAddr& ip, const api::Pod& owner) {
+  const bool fits = std::visit(overloaded{
+                                   [&](const PodsOf& pods) { return pods.pods.matches(owner.meta.labels); },
+                                   [&](const Ranges& block) { return block.contains(ip); },
+                               },
+                               spec.who);
   if (!fits) return std::nullopt;
   if (!spec.port) return std::uint16_t{0};
-  if (owner == nullptr) return std::nullopt;
-  const auto port = owner->named_port(spec.port->name, spec.port->protocol);
+  const auto port = owner.named_port(spec.port->name, spec.port->protocol);
   if (!port || port->number == 0) return std::nullopt;
   return port->number;
+}
+
+std::optional<std::uint16_t> match(const PeerSpec& spec, const net::IpAddr& ip, const api::Pod* owner,
+                                   const api::Labels& namespace_labels) {
+  if (owner == nullptr) {
+    const bool fits = is_block(spec) && std::get<Ranges>(spec.who).contains(ip);
+    return fits ? std::optional<std::uint16_t>(0) : std::nullopt;
+  }
+  const auto* pods = std::get_if<PodsOf>(&spec.who);
+  if (pods != nullptr && !namespace_fits(*pods, owner->meta.namespace_, namespace_labels)) return std::nullopt;
+  return match_in_namespace(spec, ip, *owner);
 }
 
 }  // namespace podfence::model

@@ -49,5 +49,7 @@ bool is_block(const PeerSpec& spec);
 /// `owner` is the pod that owns the address, if one does, and `namespace_labels` are those of its namespace.
 std::optional<std::uint16_t> match(const PeerSpec& spec, const net::IpAddr& ip, const api::Pod* owner,
                                    const api::Labels& namespace_labels);
+/// The same for an address that a pod owns whose namespace is known to fit.
+std::optional<std::uint16_t> match_in_namespace(const PeerSpec& spec, const net::IpAddr& ip, const api::Pod& owner);
 
 }  // namespace podfence::model
