@@ -211,7 +211,7 @@ std::vector<store::Event> world(Size size) {
 }
 
 api::Pod one_more_pod(Size size, std::size_t serial) {
-  auto p = pod(size, size.pods / 2 + serial % 50);
+  auto p = pod(size, serial % 50);  // labels of a deployment that local policies admit
   p.meta.name += "-more-" + std::to_string(serial);
   p.meta.uid += "-" + std::to_string(serial);
   p.node = "node-elsewhere";
