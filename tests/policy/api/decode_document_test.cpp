@@ -236,7 +236,7 @@ TEST(DecodeYaml, fails_as_a_whole) {
           {"NUL", std::string("a: b\nc: \0d\n", 11), Errc::invalid, "line 2: a control character"},
           {"escape", "a: \x1b[31m\n", Errc::invalid, "line 1: a control character"},
           {"deep flow", std::string(11, '[') + std::string(11, ']'), Errc::limit, "line 1: nested deeper than 10"},
-          {"a closing bracket too many", "{a: b}\n}", Errc::invalid, "line 2: not the start of a document"},
+          {"a comma too many", "{a: b}\n, c", Errc::invalid, "line 2: not the start of a document"},
           {"many values", wide + "1]", Errc::limit, "line 1: more than 100"},
           {"large", std::string(5000, ' '), Errc::limit, "4000 bytes"},
       });
