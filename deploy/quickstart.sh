@@ -33,7 +33,7 @@ done
 
 PACKAGES=(
   g++ cmake ninja-build pkg-config ccache libnftnl-dev libmnl-dev libboost1.81-dev libsimdjson-dev libyaml-cpp-dev
-  libspdlog-dev libfmt-dev libexpected-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev
+  libspdlog-dev libfmt-dev libexpected-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev
   nftables iproute2 containernetworking-plugins curl jq python3
 )
 # name, namespace, what it serves

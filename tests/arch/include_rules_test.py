@@ -41,6 +41,7 @@ LIBRARIES = {
     "libnftnl/": ("enforcer/netlink", "enforcer/kernel", "enforcer/link"),
     "libmnl/": ("enforcer/netlink", "enforcer/kernel", "enforcer/link", "enforcer/conntrack", "enforcer/flow"),
     "yaml-cpp/": ("policy/api",),
+    "nlohmann/": ("cni",),
     "simdjson": ("policy/api", "enforcer/flow", "enforcer/agent", "enforcer/cli"),
     "boost/": ("enforcer/agent", "enforcer/cli"),
     "spdlog/": ("enforcer/agent",),
