@@ -7,7 +7,8 @@ target_compile_options(podfence_options INTERFACE
   $<$<CONFIG:Debug>:-O1 -g1 -fno-omit-frame-pointer>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports these inside the standard library when it inlines std::variant and std::string; they are false.
-  target_compile_options(podfence_options INTERFACE -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds)
+  target_compile_options(podfence_options INTERFACE -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow
+    -Wno-stringop-overread -Wno-array-bounds)
 endif()
 
 if(PODFENCE_SANITIZE)
