@@ -180,11 +180,14 @@ void compile_side(const store::Cluster& cluster, const Settings& settings, const
   for (const Placed& p : placed) program.at(p.set).push_back(p.element);
 }
 
-void close_unknown(const store::Cluster& cluster, const Settings& settings, program::Program& program) {
-  const api::Node* node = cluster.find_node(settings.node);
-  if (!settings.fail_closed || node == nullptr) return;
+void close_unknown(const store::Cluster& cluster, const Settings& settings, std::span<const net::IpAddr> attached,
+                   program::Program& program) {
   std::vector<net::IpRange> ranges;
-  for (const net::Cidr& block : node->pod_cidrs) ranges.push_back(block.range());
+  for (const net::IpAddr& ip : attached) ranges.push_back({ip, ip});
+  const api::Node* node = cluster.find_node(settings.node);
+  if (settings.fail_closed && node != nullptr) {
+    for (const net::Cidr& block : node->pod_cidrs) ranges.push_back(block.range());
+  }
   for (const net::IpRange& range : net::merged(std::move(ranges))) {
     program.at({Shape::managed, Direction::ingress, range.first.family()})
         .push_back(range_element(range, program::no_class));
@@ -193,7 +196,8 @@ void close_unknown(const store::Cluster& cluster, const Settings& settings, prog
 
 }  // namespace
 
-program::Program compile(const store::Cluster& cluster, const Settings& settings) {
+program::Program compile(const store::Cluster& cluster, const Settings& settings,
+                         std::span<const net::IpAddr> attached) {
   program::Program program;
   program.options = settings.options;
   std::vector<LocalPod> locals;
@@ -209,7 +213,7 @@ program::Program compile(const store::Cluster& cluster, const Settings& settings
     }
   }
   for (const Direction direction : net::directions) compile_side(cluster, settings, locals, direction, program);
-  close_unknown(cluster, settings, program);
+  close_unknown(cluster, settings, attached, program);
   for (auto& elements : program.sets) sort_unique(elements);
   return canonical(std::move(program));
 }

@@ -36,11 +36,14 @@ void note_addresses(const store::Cluster& cluster, const api::ObjectKey& key, Di
   }
 }
 
-std::vector<net::IpRange> managed_ranges(const store::Cluster& cluster, const Settings& settings) {
+std::vector<net::IpRange> managed_ranges(const store::Cluster& cluster, const Settings& settings,
+                                         const Addresses& attached) {
   const api::Node* node = cluster.find_node(settings.node);
   std::vector<net::IpRange> ranges;
-  if (!settings.fail_closed || node == nullptr) return ranges;
-  for (const net::Cidr& block : node->pod_cidrs) ranges.push_back(block.range());
+  for (const net::IpAddr& ip : attached) ranges.push_back({ip, ip});
+  if (settings.fail_closed && node != nullptr) {
+    for (const net::Cidr& block : node->pod_cidrs) ranges.push_back(block.range());
+  }
   return net::merged(std::move(ranges));
 }
 
@@ -71,6 +74,7 @@ struct Compiler::State {
   PortPool ports;
   RelevantPolicies policies{ingress.specs(), egress.specs()};
   LocalPods locals;
+  Addresses attached;  // sorted
   std::vector<net::IpRange> managed;
 };
 
@@ -120,7 +124,7 @@ void Compiler::State::update_subjects(Direction direction, const std::vector<Slo
 }
 
 void Compiler::State::update_managed(ChangeSink& sink) {
-  std::vector<net::IpRange> now = managed_ranges(cluster, settings);
+  std::vector<net::IpRange> now = managed_ranges(cluster, settings, attached);
   if (now == managed) return;
   for (const net::IpRange& range : managed) sink.remove(managed_set(range), range_element(range, program::no_class));
   for (const net::IpRange& range : now) sink.add(managed_set(range), range_element(range, program::no_class));
@@ -154,6 +158,15 @@ diff::Changes Compiler::apply(std::span<const store::Event> events) {
   return sink.take();
 }
 
+diff::Changes Compiler::attach(std::span<const net::IpAddr> addresses) {
+  State& s = *state_;
+  s.attached.assign(addresses.begin(), addresses.end());
+  sort_unique(s.attached);
+  ChangeSink sink;
+  s.update_managed(sink);
+  return sink.take();
+}
+
 std::size_t Compiler::adopt_classes(const program::Program& kernel) {
   std::size_t kept = 0;
   for (const Direction direction : net::directions) kept += state_->peers_of(direction).adopt(kernel);
@@ -165,6 +178,10 @@ const store::Cluster& Compiler::cluster() const {
 }
 const Settings& Compiler::settings() const {
   return state_->settings;
+}
+
+const std::vector<net::IpAddr>& Compiler::attached() const {
+  return state_->attached;
 }
 
 program::Program Compiler::program() const {

@@ -1,10 +1,11 @@
 #pragma once
 // The incremental compiler: a value that takes changes of the cluster and gives changes of the kernel. A pod or a
 // policy costs what it touches, never a recompile of the world. Its laws (tested on random histories):
-//   program() equals compile(cluster()) up to the numbering of classes;
+//   program() equals compile(cluster(), settings(), attached()) up to the numbering of classes;
 //   applying every Changes it gave, in order, to the Program it started from gives program().
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "policy/compile/compile.h"
 #include "policy/diff/changes.h"
@@ -22,12 +23,16 @@ class Compiler {
   /// Takes a batch of events and gives what the kernel has to change: one transaction.
   diff::Changes apply(std::span<const store::Event> events);
 
+  /// The addresses that are plugged in on this node now, instead of those of the last call.
+  diff::Changes attach(std::span<const net::IpAddr> addresses);
+
   /// At start, after the first full apply: takes over the class numbers that the kernel has, by majority of members, so
   /// that an unchanged world differs in nothing. Returns how many classes kept a number of the kernel.
   std::size_t adopt_classes(const program::Program& kernel);
 
   const store::Cluster& cluster() const;
   const Settings& settings() const;
+  const std::vector<net::IpAddr>& attached() const;  // sorted
   program::Program program() const;
 
   struct Sizes {

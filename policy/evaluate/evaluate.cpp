@@ -123,9 +123,12 @@ std::optional<Verdict> without_policy(const store::Cluster& cluster, const End& 
   // What the node itself sends or receives never crosses the forward hook.
   const api::Node* node = cluster.find_node(options.node);
   if (is_address_of(node, source.ip) || is_address_of(node, destination.ip)) return own_node;
-  if (!options.fail_closed) return std::nullopt;
+  const auto managed = [&](const net::IpAddr& ip) {
+    return (options.fail_closed && in_pod_range_of(node, ip)) ||
+           std::find(options.attached.begin(), options.attached.end(), ip) != options.attached.end();
+  };
   const auto unknown = [&](const End& end) {
-    return in_pod_range_of(node, end.ip) && (end.pod == nullptr || end.pod->node != options.node);
+    return managed(end.ip) && (end.pod == nullptr || end.pod->node != options.node);
   };
   if (unknown(source)) return Verdict{false, Reason::fail_closed, Direction::egress, {}};
   if (unknown(destination)) return Verdict{false, Reason::fail_closed, Direction::ingress, {}};

@@ -16,7 +16,7 @@ enum class Reason {
   own_node,         // between a pod and the node it runs on
   own_pod,          // a pod to itself
   default_deny,     // isolated, and no rule admits the flow
-  fail_closed,      // an address of this node's pod ranges that no known pod owns
+  fail_closed,      // an address of this node's pod ranges, or plugged in on it, that no known pod owns
 };
 
 std::string_view name_of(Reason reason);  // "default_deny", ...
@@ -46,6 +46,8 @@ struct Options {
   std::string node;
   /// Whether addresses of the node's podCIDRs that no known pod owns are closed (only with `node`).
   bool fail_closed = true;
+  /// Addresses that were plugged in on the node: closed until a known pod of it owns them (only with `node`).
+  std::vector<net::IpAddr> attached = {};
 };
 
 Verdict evaluate(const store::Cluster& cluster, const net::Flow& flow, const Options& options = {});

@@ -47,14 +47,34 @@ bool is_of_node(const store::Cluster& cluster, const test::World& world, const n
   return false;
 }
 
-std::optional<Difference> first_difference(const program::Tracer& tracer, const test::World& world, std::uint64_t seed,
-                                           std::size_t per_pair, Asked& asked) {
+/// Addresses that the node's plugin reported: of any pod, so of strangers and of pods that are over, too.
+using Attached = std::vector<net::IpAddr>;
+
+Attached random_attached(const test::World& world, test::Random& random) {
+  Attached attached;
+  if (random() % 2 == 0) return attached;
+  for (const api::Object& object : world.objects) {
+    const auto* pod = std::get_if<api::Pod>(&object);
+    if (pod != nullptr && random() % 2 == 0) attached.insert(attached.end(), pod->ips.begin(), pod->ips.end());
+  }
+  return attached;
+}
+
+std::string text_of(const Attached& attached) {
+  std::string text;
+  for (const net::IpAddr& ip : attached) text += " " + ip.text();
+  return text;
+}
+
+std::optional<Difference> first_difference(const program::Tracer& tracer, const test::World& world,
+                                           const Attached& attached, std::uint64_t seed, std::size_t per_pair,
+                                           Asked& asked) {
   test::Random random(seed);
   const store::Cluster cluster = test::cluster_of(world);
-  const program::Program program = compile::compile(cluster, settings_of(world));
+  const program::Program program = compile::compile(cluster, settings_of(world), attached);
   for (const net::Flow& flow : test::flows_in(world, random, per_pair)) {
     if (is_of_node(cluster, world, flow)) continue;
-    const evaluate::Verdict right = evaluate::evaluate(cluster, flow, {world.node, world.fail_closed});
+    const evaluate::Verdict right = evaluate::evaluate(cluster, flow, {world.node, world.fail_closed, attached});
     ++asked[right.reason];
     const program::Trace seen = tracer.run(program, program::first_packet(flow));
     if (seen.accepted != right.allowed) return Difference{flow, right.allowed, std::string(name_of(right.reason))};
@@ -72,16 +92,17 @@ TEST(Differential, the_program_decides_as_the_evaluator_does) {
   for (std::size_t i = 0; i < worlds; ++i) {
     const test::World world = test::random_world(random);
     const std::uint64_t flow_seed = random();
+    const Attached attached = random_attached(world, random);
     const std::size_t per_pair = i % every_question_each == 0 ? 0 : questions_for_each_pair;
-    if (!first_difference(tracer, world, flow_seed, per_pair, asked)) continue;
+    if (!first_difference(tracer, world, attached, flow_seed, per_pair, asked)) continue;
     Asked ignored;
     const test::World small = test::shrunk(world, [&](const test::World& candidate) {
-      return first_difference(tracer, candidate, 0, 0, ignored).has_value();
+      return first_difference(tracer, candidate, attached, 0, 0, ignored).has_value();
     });
-    const auto difference = first_difference(tracer, small, 0, 0, ignored);
+    const auto difference = first_difference(tracer, small, attached, 0, 0, ignored);
     ASSERT_TRUE(difference) << "world " << i << " does not fail again with every question asked";
     FAIL() << "world " << i << ": evaluator " << (difference->allowed ? "allows" : "denies") << " ("
-           << difference->reason << "), program does not. As a case:\n"
+           << difference->reason << "), program does not. Attached:" << text_of(attached) << ". As a case:\n"
            << test::case_of(small, difference->flow, difference->allowed, "found at random");
   }
   using evaluate::Reason;

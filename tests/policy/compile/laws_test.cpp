@@ -77,6 +77,51 @@ Compiler compiler_of(const History& history, const std::vector<Events>& batches)
   return compiler;
 }
 
+/// Addresses that may be plugged in: some of pods (of this node or not), and one that no pod has.
+std::vector<net::IpAddr> random_attached(const test::World& world, test::Random& random) {
+  std::vector<net::IpAddr> attached;
+  for (const api::Object& object : world.objects) {
+    const auto* pod = std::get_if<api::Pod>(&object);
+    if (pod == nullptr || random() % 2 == 0) continue;
+    attached.insert(attached.end(), pod->ips.begin(), pod->ips.end());
+  }
+  const auto low = static_cast<std::uint8_t>(random() % 8);
+  attached.push_back(net::IpAddr::v4(10, 77, 0, low));
+  if (random() % 2 == 0) attached.push_back(net::IpAddr::v4(10, 77, 0, static_cast<std::uint8_t>(low + 1)));
+  std::shuffle(attached.begin(), attached.end(), random);
+  return attached;
+}
+
+// Covers R-01: an address that was plugged in is closed until a known pod of this node owns it.
+TEST(Laws, whatever_is_attached_every_step_equals_a_compilation_from_scratch) {
+  for_each_history([](test::Random& random) {
+    const History history = random_history(random);
+    Compiler compiler(settings_of(history.start));
+    test::World world = history.start;
+    program::Program kernel;
+    const auto step = [&](const diff::Changes& changes) {
+      ASSERT_EQ(diff::text_of(changes), diff::text_of(diff::changes_between(kernel, compiler.program())));
+      auto applied = diff::apply(changes, std::move(kernel));
+      ASSERT_TRUE(applied) << applied.error().what();
+      kernel = std::move(*applied);
+      const auto right = compile::compile(compiler.cluster(), compiler.settings(), compiler.attached());
+      ASSERT_EQ(diff::text_of(diff::changes_between(right, canonical(kernel))), "");
+    };
+    ASSERT_NO_FATAL_FAILURE(step(compiler.attach(random_attached(world, random))));
+    ASSERT_NO_FATAL_FAILURE(step(compiler.apply(events_of(world))));
+    for (const Events& events : history.steps) {
+      if (random() % 3 == 0) {
+        const auto attached = random_attached(history.end, random);
+        ASSERT_NO_FATAL_FAILURE(step(compiler.attach(attached)));
+        ASSERT_TRUE(compiler.attach(attached).empty());
+      }
+      ASSERT_NO_FATAL_FAILURE(step(compiler.apply(events)));
+    }
+    ASSERT_NO_FATAL_FAILURE(step(compiler.attach({})));
+    ASSERT_EQ(canonical(kernel), compile::compile(compiler.cluster(), compiler.settings()));
+  });
+}
+
 TEST(Laws, every_step_equals_a_compilation_from_scratch_and_its_changes_are_the_least) {
   for_each_history([](test::Random& random) {
     const History history = random_history(random);

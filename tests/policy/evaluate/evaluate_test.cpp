@@ -192,6 +192,20 @@ TEST(Evaluate, UnknownAddressesOfTheNodesRangesAreClosed) {
   check(cluster, {{"no node asked", tcp_flow("10.0.1.77", outside, 80), true, Reason::no_pod}});
 }
 
+TEST(Evaluate, AddressesThatArePluggedInAreClosedUntilTheirPodIsKnown) {
+  const auto cluster = world();
+  const std::vector<net::IpAddr> attached{ip("172.20.0.9"), ip(web), ip(far)};
+  check(cluster,
+        {{"source, beside every range", tcp_flow("172.20.0.9", outside, 80), false, Reason::fail_closed,
+          Direction::egress},
+         {"destination", tcp_flow(web, "172.20.0.9", 80), false, Reason::fail_closed},
+         {"a known pod", tcp_flow(web, outside, 80), true, Reason::not_isolated},
+         {"a pod of another node, says the cluster", tcp_flow(web, far, 80), false, Reason::fail_closed},
+         {"its node speaks", tcp_flow(host1, "172.20.0.9", 80), true, Reason::own_node}},
+        {"n1", false, attached});
+  check(cluster, {{"no node asked", tcp_flow("172.20.0.9", outside, 80), true, Reason::no_pod}}, {"", true, attached});
+}
+
 TEST(Evaluate, APodThatIsOverIsUnknown) {  // D-11 D-12
   const auto cluster = world({pod("web").label("app", "web").ip(web).phase(api::Phase::succeeded),
                               policy("p").ingress(rule().pods({{"app", "web"}}))});
