@@ -177,6 +177,13 @@ TEST_F(EnrichTest, APolicyThatChangedIsNamedInTheGenerationOfThePacket) {
   EXPECT_EQ(names(at(t1 + milliseconds(10))), "none") << "while it was committed either may have held";
 }
 
+TEST_F(EnrichTest, APacketStampedJustAfterACommitMayHaveMetTheOldRules) {
+  const TimePoint t1 = start + seconds(10);
+  change({with_generation(policy("allow-api").ns("db").uid("p-1").selects({{"app", "pg"}}).deny_ingress(), 4)}, t1, t1);
+  EXPECT_EQ(names(at(t1 + milliseconds(1))), "none");
+  EXPECT_EQ(names(at(t1 - milliseconds(1))), "none");
+}
+
 TEST_F(EnrichTest, APolicyThatHeldBeforeAndAfterIsNamedDuringACommit) {
   const TimePoint t1 = start + seconds(10);
   change({policy("second").ns("db").uid("p-2").deny_ingress()}, t1, t1 + milliseconds(20));

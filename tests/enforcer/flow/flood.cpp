@@ -10,6 +10,7 @@
 #include <sstream>
 #include <thread>
 
+#include "tests/support/builders.h"
 #include "tests/support/netns.h"
 
 namespace podfence::flow::test {
@@ -88,6 +89,15 @@ std::uint64_t denied(const CounterPackets& packets) {
 Reader::Reader(const Directory& directory, const NflogSettings& nflog, const std::string& log)
     : now_(std::chrono::system_clock::now()), pipeline_(config_for(directory, nflog, log), cluster_, now_) {
   pipeline_.after_commit(now_, now_);
+}
+
+void Reader::change(std::vector<api::Object> objects) {
+  now_ += std::chrono::milliseconds(100);
+  auto events = podfence::test::events_of(std::move(objects));
+  pipeline_.before_change(events);
+  for (auto& event : events) cluster_.apply(std::move(event));
+  pipeline_.after_commit(now_, now_);
+  now_ += std::chrono::milliseconds(100);
 }
 
 void Reader::tick() {

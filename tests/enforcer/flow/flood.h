@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "enforcer/flow/pipeline.h"
 #include "tests/enforcer/flow/files.h"
@@ -31,6 +32,8 @@ class Reader {
   Reader(const Directory& directory, const NflogSettings& nflog = {}, const std::string& log = "flows.jsonl");
 
   FlowPipeline& pipeline() { return pipeline_; }
+  /// The cluster changes, and the kernel with it.
+  void change(std::vector<api::Object> objects);
   void tick();
   void ticks(int count);
   /// Ticks until nothing that was counted can still be on its way, and writes everything out.

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "tests/enforcer/flow/flood.h"
+#include "tests/support/builders.h"
 #include "tests/support/netns.h"
 
 namespace podfence::flow {
@@ -188,6 +189,34 @@ TEST_F(FlowPipelineTest, ATableThatIsMadeAnewBeginsItsCountersAtZero) {
     reader.finish();
     EXPECT_EQ(sums_of(log()).recorded, 130U);
     EXPECT_EQ(sums_of(log()).lost, 0U);
+  }));
+}
+
+api::Object generation(std::int64_t number) {
+  api::Object object = podfence::test::policy("only-api").ns("db").deny_ingress();
+  std::get<api::NetworkPolicy>(object).meta.generation = number;
+  return object;
+}
+
+TEST_F(FlowPipelineTest, PacketsFromBeforeAndAfterAChangeOfPolicyShareNoRecord) {
+  EXPECT_TRUE(in_new_netns([&] {
+    load_table();
+    Reader reader(directory_);
+    reader.change({podfence::test::pod("pg").ns("db").node("n1").ip("127.0.0.1"), generation(3)});
+    send_denied(60, 1);
+    reader.tick();
+    reader.change({generation(4)});
+    send_denied(70, 1);
+    reader.finish();
+    std::map<std::int64_t, std::uint64_t> counts;
+    for (const auto& line : test::lines_of(log())) {
+      if (line.type != "flow") continue;
+      ASSERT_EQ(line.policies.size(), 1U);
+      EXPECT_EQ(line.destination.k8s.pod, "pg");
+      counts[line.policies[0].generation] += line.count;
+    }
+    EXPECT_EQ(counts, (std::map<std::int64_t, std::uint64_t>{{3, 60}, {4, 70}}));
+    expect_exact();
   }));
 }
 
