@@ -80,7 +80,6 @@ std::set<net::IpAddr> near_addresses(const World& world, const std::set<net::IpA
 struct Asked {
   net::Protocol protocol;
   net::Port port;
-  friend auto operator<=>(const Asked&, const Asked&) = default;
 };
 
 void add_ports(const api::PolicyRule& rule, std::set<std::uint16_t>& into) {
