@@ -20,6 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t longest_answer = 64 * 1024;
 constexpr milliseconds pause_between_tries{20};
+constexpr milliseconds pause_while_full{2};
 
 tl::unexpected<Error> failed(Errc code, const std::string& socket, const char* what) {
   return fail(code, socket + ": " + what);
@@ -27,8 +28,8 @@ tl::unexpected<Error> failed(Errc code, const std::string& socket, const char* w
 
 tl::unexpected<Error> failed_by_errno(const std::string& socket) {
   const int error = errno;
-  const bool absent = error == ENOENT || error == ECONNREFUSED || error == ENOTDIR || error == EPIPE ||
-                      error == ECONNRESET || error == EAGAIN;
+  const bool absent =
+      error == ENOENT || error == ECONNREFUSED || error == ENOTDIR || error == EPIPE || error == ECONNRESET;
   const Errc code = absent ? Errc::unavailable : error == EACCES ? Errc::permission : Errc::io;
   return failed(code, socket, std::strerror(error));
 }
@@ -45,7 +46,7 @@ bool wait_for(int fd, short events, Clock::time_point end) {
   }
 }
 
-Result<Descriptor> connect(const std::string& socket) {
+Result<Descriptor> connect(const std::string& socket, Clock::time_point end) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (socket.size() >= sizeof(address.sun_path)) return failed(Errc::invalid, socket, "the path is too long");
@@ -54,9 +55,13 @@ Result<Descriptor> connect(const std::string& socket) {
   if (!fd) return failed_by_errno(socket);
   sockaddr_storage any{};
   std::memcpy(&any, &address, sizeof(address));
-  // EAGAIN: the queue of those who wait to be served is full. It counts as absent, to be tried again.
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&any), sizeof(address)) != 0)
-    return failed_by_errno(socket);
+  while (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&any), sizeof(address)) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) return failed_by_errno(socket);
+    // The queue of those who wait to be served is full, and poll() does not tell when there is room.
+    if (Clock::now() + pause_while_full >= end) return failed(Errc::busy, socket, "too many are waiting already");
+    std::this_thread::sleep_for(pause_while_full);
+  }
   ucred peer{};
   socklen_t size = sizeof(peer);
   if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return failed_by_errno(socket);
@@ -98,7 +103,7 @@ Result<std::string> receive_line(const Descriptor& fd, const std::string& socket
 }
 
 Result<std::string> ask_once(const std::string& socket, std::string_view line, Clock::time_point end) {
-  auto fd = connect(socket);
+  auto fd = connect(socket, end);
   if (!fd) return fail(std::move(fd.error()));
   if (auto sent = send(*fd, socket, std::string(line) + '\n', end); !sent) return fail(std::move(sent.error()));
   return receive_line(*fd, socket, end);
