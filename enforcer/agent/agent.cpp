@@ -27,6 +27,7 @@
 #include <optional>
 
 #include "enforcer/agent/control.h"
+#include "enforcer/agent/guard.h"
 #include "enforcer/agent/requests.h"
 #include "enforcer/agent/status.h"
 #include "enforcer/agent/version.h"
@@ -129,6 +130,7 @@ class Agent final : public Answerer {
   std::optional<source::DirectorySource> source_;
   std::optional<flow::FlowPipeline> flows_;
   std::optional<netlink::Socket> conntrack_;
+  std::optional<Guard> guard_;
 
   asio::signal_set signals_{io_, SIGTERM, SIGINT};
   Descriptor source_fd_{io_};
@@ -175,6 +177,12 @@ Result<> Agent::start() {
   flows.state_dir = config_.state_dir;
   flows.nflog.group = config_.program.log_group;
   flows_.emplace(std::move(flows), reconciler_->compiler().cluster(), Clock::now());
+
+  if (config_.guard_sources) {
+    auto guard = Guard::open(config_.node, config_.program);
+    if (!guard) return fail(std::move(guard.error()).in("source guard"));
+    guard_.emplace(std::move(*guard));
+  }
 
   auto source = source::DirectorySource::open(*directory);
   if (!source) return fail(std::move(source.error()).in(config_.source));
@@ -241,6 +249,7 @@ void Agent::on_outcome(const Outcome& outcome, Clock::time_point begin) {
   }
   flows_->after_commit(begin, end);
   if (outcome.may_cut_flows) revoke_soon();
+  if (guard_) guard_->pods_changed();
 }
 
 void Agent::retry_later(const std::string& error) {
@@ -323,6 +332,10 @@ std::optional<flow::CounterPackets> Agent::counters() {
   if (!read) return std::nullopt;
   flow::CounterPackets packets;
   for (const auto& [name, counter] : *read) packets.emplace(name, counter.packets);
+  if (!guard_) return packets;
+  const auto spoofed = guard_->counters();
+  if (!spoofed) return std::nullopt;
+  for (const auto& [name, count] : *spoofed) packets.emplace(name, count);
   return packets;
 }
 
@@ -330,6 +343,10 @@ void Agent::on_tick() {
   after(tick_timer_, tick, [this] { on_tick(); });
   if (reconciler_->started()) flows_->on_tick(Clock::now(), counters());
   listen_to_flows();
+  if (!guard_ || !reconciler_->started()) return;
+  if (auto interfaces = guard_->refresh(reconciler_->compiler().cluster())) {
+    flows_->set_interfaces(std::move(*interfaces), Clock::now());
+  }
 }
 
 /// Everything that waits is cancelled, so that run() returns; the destructors do the rest.
@@ -350,9 +367,14 @@ StatusInputs Agent::status_inputs() {
                   .files = {},
                   .source = config_.source,
                   .flows_json = flow::json_of(flows_->stats()),
-                  .unguarded = {}};
+                  .unguarded = {},
+                  .guard_error = {}};
   for (const auto& file : source_->files()) {
     if (auto problem = problem_of(file)) in.files.push_back(std::move(*problem));
+  }
+  if (guard_) {
+    in.unguarded = guard_->unguarded();
+    in.guard_error = guard_->error();
   }
   return in;
 }

@@ -97,6 +97,7 @@ void write_problems(JsonWriter& json, const StatusInputs& in) {
   json.key("unguarded").begin_array();
   for (const auto& address : in.unguarded) json.value(address);
   json.end_array();
+  if (!in.guard_error.empty()) json.field("guard_error", in.guard_error);
 }
 
 }  // namespace
@@ -107,7 +108,7 @@ std::string time_text(Clock::time_point t) {
 
 std::string_view state_of(const StatusInputs& in) {
   if (!in.activity.enforcing_since) return "starting";
-  const bool whole = in.files.empty() && in.reconciler.withheld().empty() && in.activity.last_error.empty();
+  const bool whole = in.files.empty() && in.reconciler.withheld().empty() && in.activity.last_error.empty() && in.guard_error.empty();
   return whole ? "enforcing" : "degraded";
 }
 

@@ -43,6 +43,7 @@ struct StatusInputs {
   std::string source;                  // as configured
   std::string flows_json;              // of the flow pipeline, already JSON; "null" when there is none
   std::vector<std::string> unguarded;  // local pod addresses without a host interface that could be guarded
+  std::string guard_error;             // of the source guard; empty when all is well
 };
 
 /// "starting", "enforcing", "degraded"

@@ -2,7 +2,7 @@
 """The agent as an operator meets it: a real process, real nftables, real packets. Usage: agent_test.py PODFENCE [-v]
 
 Conformance rows: D-01 D-02 D-03 D-05 D-06 D-07 D-12 D-19 D-20 D-22 D-24 I-02 I-03 I-15 N-01 N-02 R-06 R-07 R-08 R-09
-R-11 R-12 R-13 R-15 V-11 X-01 X-02.
+N-08 R-11 R-12 R-13 R-15 V-11 X-01 X-02.
 """
 import json
 import os
@@ -12,7 +12,7 @@ import sys
 import time
 import unittest
 
-from node import OUTSIDE_V4, Node, namespace, policy
+from node import Node, inside, policy
 
 PODFENCE = None
 
@@ -26,6 +26,7 @@ class AgentTest(unittest.TestCase):
         self.client = self.node.add_pod("client", "people", app="client")
         self.node.write_world()
         self.servers = [self.node.listen(pod, 8080) for pod in (self.web, self.db)]
+        self.servers.append(self.node.listen(self.web, 8080, socket.AF_INET6))
 
     def tearDown(self):
         for server in self.servers:
@@ -164,6 +165,40 @@ class AgentTest(unittest.TestCase):
         listed = self.node.podfence("flows", "--file", self.node.flow_log)
         self.assertIn("deny-all", listed.stdout)
 
+    def say_from(self, pod, address, other, text):
+        """One UDP packet from an address that the pod was not given."""
+        self.node.ip(pod.netns, f"addr replace {address}/32 dev eth0")
+        with inside(pod.netns):
+            sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sender.bind((address, 0))
+        sender.sendto(text, (other.v4, 9000))
+        sender.close()
+
+    def test_a_foreign_source_address_does_not_leave_the_pod(self):  # N-08
+        with inside(self.web.netns):
+            ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        ear.bind(("0.0.0.0", 9000))
+        ear.settimeout(0.5)
+        self.node.start_agent("--no-source-guard", "--no-fail-closed")
+        self.say_from(self.client, self.db.v4, self.web, b"forged")
+        self.assertEqual(ear.recv(100), b"forged", "without the guard it arrives")
+        self.node.end_agent()
+        self.node.start_agent()
+        self.node.until(lambda: self.node.exec("nft", "list", "table", "netdev", "podfence", check=False).returncode == 0,
+                        "the guard is there")
+        self.say_from(self.client, self.db.v4, self.web, b"forged again")
+        self.say_from(self.client, "192.0.2.1", self.web, b"as the node")
+        with self.assertRaises(TimeoutError):
+            ear.recv(100)
+        self.say_from(self.client, self.client.v4, self.web, b"honest")
+        self.assertEqual(ear.recv(100), b"honest")
+        self.assertTrue(self.reach(self.client, self.web) and self.node.reaches(self.client.netns, self.web.v6, 8080))
+        self.node.until(lambda: [r for r in self.node.records() if r["reason"] == "spoofed_source"], "a record", 12)
+        record = [r for r in self.node.records() if r["reason"] == "spoofed_source"][0]
+        self.assertEqual(record["source"]["k8s"]["pod"], "client", "the pod is known by its interface")
+        self.assertEqual(self.node.status()["unguarded"], [])
+        ear.close()
+
     def test_records_and_losses_equal_the_counters_over_a_kill(self):
         self.node.write("policies.json", self.deny_all())
         self.node.start_agent()
@@ -176,7 +211,7 @@ class AgentTest(unittest.TestCase):
         self.reach(self.client, self.web, 0.1)
 
         def balance():
-            denied = sum(n for name, n in self.node.counters().items() if name.startswith(("denied_", "unknown_")))
+            denied = sum(n for name, n in self.node.counters().items() if name.startswith(("denied_", "unknown_", "spoofed")))
             told = sum(r["count"] for r in self.node.records()) + sum(r["lost"] for r in self.node.records("loss"))
             return denied, told
         time.sleep(1)

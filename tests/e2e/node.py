@@ -195,8 +195,10 @@ class Node:
         with inside(pod.netns):
             server = socket.socket(family, socket.SOCK_STREAM)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         server.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
-        server.listen(64)
+        server.listen(4096)  # nobody accepts while a verdict is waited for
         return server
 
     def connect(self, netns, address, port, timeout=0.4):
