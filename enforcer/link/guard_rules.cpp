@@ -16,6 +16,7 @@
 #include <linux/netfilter/nfnetlink.h>
 
 #include <array>
+#include <cstring>
 #include <memory>
 
 #include "enforcer/netlink/element.h"
@@ -27,7 +28,10 @@ namespace {
 using net::Family;
 namespace type_id = netlink::type_id;
 
-constexpr std::int32_t priority = -200;  // before other ingress filters of the node
+constexpr std::int32_t priority = -200;   // before other ingress filters of the node
+constexpr std::uint32_t ip4_source = 12;  // offsets in the network header
+constexpr std::uint32_t ip6_source = 8;
+constexpr std::uint32_t arp_sender = 14;
 constexpr std::uint32_t register_1 = NFT_REG_1;
 constexpr std::uint32_t register_word_1 = NFT_REG32_01;  // the second word of NFT_REG_1's space
 
@@ -50,17 +54,22 @@ class RuleWriter {
     const std::uint16_t big_endian = htons(type);
     return compare(NFT_CMP_EQ, &big_endian, sizeof(big_endian));
   }
-  RuleWriter& own_address(Family family) {
-    const bool v4 = family == Family::ipv4;
+  /// `offset`: of the sender's address in the network header
+  RuleWriter& own_address(Family family, std::uint32_t offset) {
     meta(NFT_META_IIF, register_1);
-    payload(NFT_PAYLOAD_NETWORK_HEADER, v4 ? 12 : 8, static_cast<std::uint32_t>(net::address_size(family)),
-            register_word_1);
+    payload(NFT_PAYLOAD_NETWORK_HEADER, offset, static_cast<std::uint32_t>(net::address_size(family)), register_word_1);
     nftnl_expr* e = add("lookup");
     nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, register_1);
     nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, own_set(family));
     return *this;
   }
-  /// icmpv6 type 133-137 from fe80::/10, or from no address
+  /// An ARP probe: whether somebody else has the address.
+  RuleWriter& arp_from_nobody() {
+    payload(NFT_PAYLOAD_NETWORK_HEADER, arp_sender, 4, register_1);
+    const std::uint32_t nobody = 0;
+    return compare(NFT_CMP_EQ, &nobody, sizeof(nobody));
+  }
+  /// ICMPv6 from fe80::/10, or from no address: neighbour discovery and the listener reports for multicast
   RuleWriter& discovery(bool link_local) {
     meta(NFT_META_L4PROTO, register_1);
     compare(NFT_CMP_EQ, &net::icmpv6.number, 1);
@@ -197,7 +206,7 @@ const char* own_set(Family family) {
 }
 
 std::string device_chain(const std::string& device) {
-  return "dev_" + device;
+  return std::string(device_prefix) + device;
 }
 
 nlmsghdr* start_netdev(netlink::Batch& batch, std::uint16_t type, std::uint16_t flags) {
@@ -226,19 +235,48 @@ void put_guard_rules(netlink::Batch& batch, const program::Options& options) {
   RuleWriter(spoofed_chain).log(options.log_group).put(batch);
   RuleWriter(spoofed_chain).verdict(NF_DROP).put(batch);
 
-  RuleWriter(guard_chain).ether_type(ETH_P_IP).own_address(Family::ipv4).verdict(NF_ACCEPT).put(batch);
-  RuleWriter(guard_chain).ether_type(ETH_P_IPV6).own_address(Family::ipv6).verdict(NF_ACCEPT).put(batch);
-  RuleWriter(guard_chain).ether_type(ETH_P_ARP).verdict(NF_ACCEPT).put(batch);
+  RuleWriter(guard_chain).ether_type(ETH_P_IP).own_address(Family::ipv4, ip4_source).verdict(NF_ACCEPT).put(batch);
+  RuleWriter(guard_chain).ether_type(ETH_P_IPV6).own_address(Family::ipv6, ip6_source).verdict(NF_ACCEPT).put(batch);
+  RuleWriter(guard_chain).ether_type(ETH_P_ARP).own_address(Family::ipv4, arp_sender).verdict(NF_ACCEPT).put(batch);
+  RuleWriter(guard_chain).ether_type(ETH_P_ARP).arp_from_nobody().verdict(NF_ACCEPT).put(batch);
   for (const bool link_local : {true, false}) {
     RuleWriter(guard_chain).ether_type(ETH_P_IPV6).discovery(link_local).verdict(NF_ACCEPT).put(batch);
   }
   RuleWriter(guard_chain).verdict(NFT_GOTO, spoofed_chain).put(batch);
 }
 
+void flush_own(netlink::Batch& batch, Family family) {
+  nlmsghdr* message = start_netdev(batch, NFT_MSG_DELSETELEM, 0);
+  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, guard_table);
+  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, own_set(family));
+  batch.finish(message);
+}
+
+void put_own(netlink::Batch& batch, std::uint32_t interface, const net::IpAddr& address) {
+  nlmsghdr* message = start_netdev(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE);
+  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, guard_table);
+  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, own_set(address.family()));
+  nlattr* list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+  nlattr* element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
+  nlattr* key = mnl_attr_nest_start(message, NFTA_SET_ELEM_KEY);
+  std::array<std::uint8_t, sizeof(interface) + 16> bytes{};
+  std::memcpy(bytes.data(), &interface, sizeof(interface));  // meta iif is in host order
+  std::memcpy(bytes.data() + sizeof(interface), address.bytes().data(), address.bytes().size());
+  mnl_attr_put(message, NFTA_DATA_VALUE, sizeof(interface) + address.bytes().size(), bytes.data());
+  mnl_attr_nest_end(message, key);
+  mnl_attr_nest_end(message, element);
+  mnl_attr_nest_end(message, list);
+  batch.finish(message);
+}
+
 void put_device_chain(netlink::Batch& batch, const std::string& device) {
-  const auto chain = device_chain(device);
-  put_chain(batch, NFT_MSG_NEWCHAIN, chain, device.c_str());
-  RuleWriter(chain.c_str()).verdict(NFT_JUMP, guard_chain).put(batch);
+  put_chain(batch, NFT_MSG_NEWCHAIN, device_chain(device), device.c_str());
+  RuleWriter(device_chain(device).c_str()).verdict(NFT_JUMP, guard_chain).put(batch);
+}
+
+void renew_device_rule(netlink::Batch& batch, const std::string& device) {
+  flush_rules(batch, device_chain(device).c_str());
+  RuleWriter(device_chain(device).c_str()).verdict(NFT_JUMP, guard_chain).put(batch);
 }
 
 void delete_device_chain(netlink::Batch& batch, const std::string& device) {

@@ -20,7 +20,6 @@ namespace {
 
 using netlink::Attribute;
 
-constexpr std::string_view chain_prefix = "dev_";
 constexpr int commit_attempts = 20;
 
 /// A dump request of the netdev family for one type of object of our table.
@@ -33,6 +32,30 @@ nlmsghdr* dump_request(void* buffer, std::uint16_t type) {
   extra->version = NFNETLINK_V0;
   extra->res_id = 0;
   return message;
+}
+
+/// Of a chain's hook: the device, when it is just one.
+std::string device_of(const Attribute& hook) {
+  std::vector<std::string> devices;
+  netlink::for_each_attribute(hook.value, [&](const Attribute& a) {
+    if (a.type != NFTA_HOOK_DEVS) return;
+    netlink::for_each_attribute(a.value, [&](const Attribute& device) { devices.emplace_back(device.text()); });
+  });
+  return devices.size() == 1 ? devices.front() : std::string();
+}
+
+/// Takes out, and names, the devices that are not there under their name with their index.
+std::vector<std::string> take_missing(std::map<std::string, GuardedDevice>& devices) {
+  std::vector<std::string> missing;
+  for (auto device = devices.begin(); device != devices.end();) {
+    if (::if_nametoindex(device->first.c_str()) == device->second.index) {
+      ++device;
+    } else {
+      missing.push_back(device->first);
+      device = devices.erase(device);
+    }
+  }
+  return missing;
 }
 
 std::uint64_t be64(const Attribute& a) {
@@ -48,93 +71,92 @@ Result<SpoofGuard> SpoofGuard::open(const program::Options& options) {
   auto socket = netlink::Socket::open(NETLINK_NETFILTER);
   if (!socket) return fail(socket.error());
   SpoofGuard guard(std::move(*socket), options);
-  if (auto found = guard.find_chains(); !found) return fail(std::move(found.error()).in("table netdev podfence"));
+  if (auto chains = guard.read_chains(); !chains) return fail(chains.error());
   return guard;
 }
 
-Result<> SpoofGuard::find_chains() {
-  chained_.clear();
-  alignas(nlmsghdr) std::array<char, 256> buffer{};
-  return socket_.dump(dump_request(buffer.data(), NFT_MSG_GETCHAIN), [&](const nlmsghdr* answer) {
-    std::string_view table;
-    std::string_view chain;
-    netlink::for_each_attribute(netlink::attributes_of(answer, sizeof(nfgenmsg)), [&](const Attribute& a) {
-      if (a.type == NFTA_CHAIN_TABLE) table = a.text();
-      if (a.type == NFTA_CHAIN_NAME) chain = a.text();
+Result<SpoofGuard::Chains> SpoofGuard::read_chains() {
+  constexpr int most_attempts = 5;
+  for (int attempt = 1;; ++attempt) {
+    Chains chains;
+    alignas(nlmsghdr) std::array<char, 256> buffer{};
+    auto done = socket_.dump(dump_request(buffer.data(), NFT_MSG_GETCHAIN), [&](const nlmsghdr* answer) {
+      std::string_view table;
+      std::string name;
+      Chain chain;
+      netlink::for_each_attribute(netlink::attributes_of(answer, sizeof(nfgenmsg)), [&](const Attribute& a) {
+        if (a.type == NFTA_CHAIN_TABLE) table = a.text();
+        if (a.type == NFTA_CHAIN_NAME) name = a.text();
+        if (a.type == NFTA_CHAIN_USE) chain.use = a.be32().value_or(0);
+        if (a.type == NFTA_CHAIN_HOOK) chain.device = device_of(a);
+      });
+      if (table == guard_table) chains.emplace(std::move(name), std::move(chain));
     });
-    if (table == guard_table && chain.substr(0, chain_prefix.size()) == chain_prefix) {
-      chained_.emplace(chain.substr(chain_prefix.size()));
-    }
-  });
+    if (done) return chains;
+    if (done.error().code() == Errc::busy && attempt < most_attempts) continue;
+    return fail(std::move(done.error()).in("table netdev podfence"));
+  }
 }
 
-void SpoofGuard::put_elements(const std::map<std::string, GuardedDevice>& devices) {
+void SpoofGuard::encode(const Devices& devices, const Chains& chains) {
+  batch_.clear();
+  put_guard_table(batch_);
+  put_guard_rules(batch_, options_);
   for (const auto family : net::families) {
-    nlmsghdr* flush = start_netdev(batch_, NFT_MSG_DELSETELEM, 0);
-    mnl_attr_put_strz(flush, NFTA_SET_ELEM_LIST_TABLE, guard_table);
-    mnl_attr_put_strz(flush, NFTA_SET_ELEM_LIST_SET, own_set(family));
-    batch_.finish(flush);
+    flush_own(batch_, family);
     for (const auto& [name, device] : devices) {
       for (const auto& address : device.addresses) {
-        if (address.family() != family) continue;
-        nlmsghdr* message = start_netdev(batch_, NFT_MSG_NEWSETELEM, NLM_F_CREATE);
-        mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, guard_table);
-        mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, own_set(family));
-        nlattr* list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
-        nlattr* element = mnl_attr_nest_start(message, 1);
-        nlattr* key = mnl_attr_nest_start(message, NFTA_SET_ELEM_KEY);
-        std::array<std::uint8_t, 20> bytes{};
-        std::memcpy(bytes.data(), &device.index, 4);  // meta iif is in host order
-        std::memcpy(bytes.data() + 4, address.bytes().data(), address.bytes().size());
-        mnl_attr_put(message, NFTA_DATA_VALUE, 4 + address.bytes().size(), bytes.data());
-        mnl_attr_nest_end(message, key);
-        mnl_attr_nest_end(message, element);
-        mnl_attr_nest_end(message, list);
-        batch_.finish(message);
+        if (address.family() == family) put_own(batch_, device.index, address);
       }
     }
   }
+  for (const auto& [name, chain] : chains) {
+    if (name.substr(0, device_prefix.size()) != device_prefix) continue;
+    const auto device = name.substr(device_prefix.size());
+    if (chain.device != device || devices.count(device) == 0) delete_device_chain(batch_, device);
+  }
+  for (const auto& [name, device] : devices) {
+    const auto chain = chains.find(device_chain(name));
+    if (chain == chains.end() || chain->second.device != name) put_device_chain(batch_, name);
+    if (chain != chains.end() && chain->second.device == name) renew_device_rule(batch_, name);
+  }
 }
 
-void SpoofGuard::put_devices(const std::map<std::string, GuardedDevice>& devices) {
-  for (const auto& [name, device] : devices) {
-    if (chained_.count(name) == 0) put_device_chain(batch_, name);
-  }
-  for (const auto& name : chained_) {
-    if (devices.count(name) == 0) delete_device_chain(batch_, name);
-  }
-}
-
-Result<std::vector<std::string>> SpoofGuard::set(const std::map<std::string, GuardedDevice>& devices) {
-  std::vector<std::string> missing;
-  std::map<std::string, GuardedDevice> there;
-  for (const auto& [name, device] : devices) {
-    if (::if_nametoindex(name.c_str()) == device.index) {
-      there.emplace(name, device);
-    } else {
-      missing.push_back(name);
-    }
-  }
+Result<> SpoofGuard::commit(const Devices& devices) {
   for (int attempt = 1;; ++attempt) {
-    if (auto found = find_chains(); !found) return fail(found.error());  // somebody else may have taken one away
-    batch_.clear();
-    put_guard_table(batch_);
-    put_guard_rules(batch_, options_);
-    put_elements(there);
-    put_devices(there);
+    // The generation comes first: what changes after it makes the kernel refuse what was made for what was read.
     const auto generation = netlink::generation(socket_);
     if (!generation) return fail(generation.error());
+    const auto chains = read_chains();
+    if (!chains) return fail(chains.error());
+    encode(devices, *chains);
     const auto refused = netlink::send_batch(socket_, batch_, *generation);
-    if (!refused) return fail(refused.error());
-    if (refused->empty()) break;
+    if (!refused) return fail(Error(refused.error()).in("source guard"));
+    if (refused->empty()) return {};
     const auto& first = refused->front();
     const bool again = first.error == ERESTART || first.error == EAGAIN;
     if (!again || attempt == commit_attempts) {
       return fail(netlink::errc_of(first.error), "source guard: " + netlink::describe(first));
     }
   }
-  chained_.clear();
-  for (const auto& [name, device] : there) chained_.insert(name);
+}
+
+Result<std::vector<std::string>> SpoofGuard::set(const std::map<std::string, GuardedDevice>& devices) {
+  Devices there = devices;
+  std::vector<std::string> missing = take_missing(there);
+  auto chains = read_chains();
+  if (!chains) return fail(chains.error());
+  if (!chains_.empty() && there == devices_ && *chains == chains_) return missing;
+  if (auto done = commit(there); !done) return fail(done.error());
+  chains = read_chains();
+  if (!chains) return fail(chains.error());
+  chains_ = std::move(*chains);
+  devices_ = there;
+  for (const auto& name : take_missing(there)) missing.push_back(name);
+  for (const auto& [name, device] : there) {
+    const auto chain = chains_.find(device_chain(name));
+    if (chain == chains_.end() || chain->second.device != name) missing.push_back(name);
+  }
   return missing;
 }
 
@@ -172,7 +194,8 @@ Result<> SpoofGuard::purge() {
   if (!refused->empty()) {
     return fail(netlink::errc_of(refused->front().error), "source guard: " + netlink::describe(refused->front()));
   }
-  chained_.clear();
+  devices_.clear();
+  chains_.clear();
   return {};
 }
 

@@ -86,7 +86,7 @@ TEST(PacketFields, X_10_LaterFragmentsAloneDoNotPass) {
     for (std::size_t i = 1; i < fragments.size(); ++i) EXPECT_TRUE(stage.prober().send(at_a, fragments[i]));
     EXPECT_FALSE(listener.hears());
     for (const auto& fragment : fragments) EXPECT_TRUE(stage.prober().send(at_a, fragment));
-    EXPECT_TRUE(listener.hears());
+    EXPECT_TRUE(listener.hears(patient));
   }));
 }
 

@@ -172,7 +172,7 @@ TEST_P(Revoke, X_01_CutsUdpAndPing) {
     ping.id = 7;
     RawListener listener(stage.topology(), at_b, net::Family::ipv6, net::icmpv6);
     ASSERT_TRUE(stage.prober().send(at_a, packet_of(ping)));
-    ASSERT_TRUE(listener.hears());
+    ASSERT_TRUE(listener.hears(patient));
 
     stage.apply({b_admits({{"app", "c"}})});
     EXPECT_EQ(revoke(stage).cleared, 2U);

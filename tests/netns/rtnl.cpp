@@ -124,6 +124,17 @@ void Rtnl::set_master(const std::string& name, const std::string& bridge, bool h
   send(port.get(), "hairpin of " + name);
 }
 
+void Rtnl::add_forwarding(const std::string& port, const Mac& mac) {
+  Message m(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
+  auto& header = m.extra<ndmsg>();
+  header.ndm_family = PF_BRIDGE;
+  header.ndm_ifindex = index_of(port);
+  header.ndm_state = NUD_REACHABLE;
+  header.ndm_flags = NTF_MASTER;
+  m.put(NDA_LLADDR, mac);
+  send(m.get(), "forwarding entry of " + port);
+}
+
 void Rtnl::set_up(const std::string& name) {
   Message m(RTM_NEWLINK, 0);
   auto& header = m.extra<ifinfomsg>();

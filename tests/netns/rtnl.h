@@ -29,6 +29,8 @@ class Rtnl {
   /// With the switch that shows its packets to the inet hooks on or off.
   void add_bridge(const std::string& name, const Mac& mac, bool calls_iptables);
   void set_master(const std::string& name, const std::string& bridge, bool hairpin);
+  /// What the bridge learns from a first frame: which port a MAC is behind.
+  void add_forwarding(const std::string& port, const Mac& mac);
   void set_up(const std::string& name);
   /// Until a link that is up carries packets: before that, the kernel drops what is sent.
   void wait_for_carrier(const std::string& name);

@@ -63,11 +63,11 @@ bool comes(const Socket& socket, const std::string& text, int milliseconds) {
   return got.substr(got.size() - text.size()) == text;
 }
 
-/// Whether anything was there, or came soon.
-bool drained(const Socket& socket) {
+/// Whether anything was there, or came in time.
+bool drained(const Socket& socket, int milliseconds) {
   bool heard = false;
   std::array<char, 4096> buffer{};
-  while (socket.readable(heard ? 0 : soon)) {
+  while (socket.readable(heard ? 0 : milliseconds)) {
     if (::recv(socket.fd(), buffer.data(), buffer.size(), 0) < 0) break;
     heard = true;
   }
@@ -179,8 +179,8 @@ void RawListener::join(const net::IpAddr& group, const net::IpAddr& own) {
   if (::setsockopt(socket_.fd(), SOL_IP, IP_ADD_MEMBERSHIP, &request, sizeof(request)) != 0) give_up("joining a group");
 }
 
-bool RawListener::hears() {
-  return drained(socket_);
+bool RawListener::hears(int milliseconds) {
+  return drained(socket_, milliseconds);
 }
 
 FrameListener::FrameListener(const Topology& topology, Place place, std::uint16_t ether_type)
@@ -189,8 +189,8 @@ FrameListener::FrameListener(const Topology& topology, Place place, std::uint16_
   if (::setsockopt(socket_.fd(), SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)) != 0) give_up("packet socket");
 }
 
-bool FrameListener::hears() {
-  return drained(socket_);
+bool FrameListener::hears(int milliseconds) {
+  return drained(socket_, milliseconds);
 }
 
 std::optional<TcpPair> TcpPair::open(const Topology& topology, Place client, const net::IpAddr& source, Place server,

@@ -61,8 +61,8 @@ class RawListener {
  public:
   RawListener(const Topology& topology, Place place, net::Family family, net::Protocol protocol);
   void join(const net::IpAddr& group, const net::IpAddr& own);
-  /// One packet or more since the last time.
-  bool hears();
+  /// One packet or more since the last time, or within the time.
+  bool hears(int milliseconds = soon);
 
  private:
   Socket socket_;
@@ -72,8 +72,8 @@ class RawListener {
 class FrameListener {
  public:
   FrameListener(const Topology& topology, Place place, std::uint16_t ether_type);
-  /// One frame or more since the last time.
-  bool hears();
+  /// One frame or more since the last time, or within the time.
+  bool hears(int milliseconds = soon);
 
  private:
   Socket socket_;

@@ -117,8 +117,8 @@ Topology::Topology(const TopologySpec& spec) {
     set_up_inside(place, own, spec.attachment);
   }
   set_up_outside();
-  if (spec.attachment == Attachment::bridged) link_bridged_pods();
   wait_for_carriers();
+  if (spec.attachment == Attachment::bridged) link_bridged_pods();
 }
 
 void Topology::wait_for_carriers() {
@@ -206,8 +206,12 @@ void Topology::set_up_outside() {
   back_to_node();
 }
 
-/// Pods of one bridge reach each other without the node's routing.
+/// Pods of one bridge reach each other without the node's routing. The bridge knows them before their first frame.
 void Topology::link_bridged_pods() {
+  node_.wait_for_carrier(bridge_name);
+  for (Place place = at_first_pod; place < places(); ++place) {
+    node_.add_forwarding(host_interface(place), inner_mac(place));
+  }
   for (Place place = at_first_pod; place < places(); ++place) {
     enter(place);
     Rtnl inside;
