@@ -43,6 +43,10 @@ class Kernel {
   /// Reads our table back.
   virtual Result<Readback> read() = 0;
 
+  /// Whether the set holds the element, without reading the whole set; of address ranges, whether one holds its first
+  /// address. False without a table.
+  virtual Result<bool> has(program::SetId set, const program::Element& element) = 0;
+
   /// Named counters by name, since the table was made.
   virtual Result<std::map<std::string, Counter>> counters() = 0;
 };

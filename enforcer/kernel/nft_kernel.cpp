@@ -130,6 +130,10 @@ Result<Readback> NftKernel::read() {
                   std::move(dump->program)};
 }
 
+Result<bool> NftKernel::has(program::SetId set, const program::Element& element) {
+  return netlink::has_element(socket_, set, element);
+}
+
 Result<std::map<std::string, Counter>> NftKernel::counters() {
   const auto values = netlink::dump_counters(socket_);
   if (!values) return fail(values.error());

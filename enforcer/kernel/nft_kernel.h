@@ -23,6 +23,7 @@ class NftKernel : public Kernel {
 
   tl::expected<void, Refusal> commit(const diff::Changes& changes) override;
   Result<Readback> read() override;
+  Result<bool> has(program::SetId set, const program::Element& element) override;
   Result<std::map<std::string, Counter>> counters() override;
 
   /// Deletes our table, if there is one: nothing of ours is left.

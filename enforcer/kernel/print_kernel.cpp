@@ -26,6 +26,10 @@ Result<Readback> PrintKernel::read() {
   return Readback{true, true, {}, *program_};
 }
 
+Result<bool> PrintKernel::has(program::SetId set, const program::Element& element) {
+  return program_ && program::holds(*program_, set, element);
+}
+
 Result<std::map<std::string, Counter>> PrintKernel::counters() {
   std::map<std::string, Counter> counters;
   for (const auto& name : program::counter_names()) counters[name] = {};

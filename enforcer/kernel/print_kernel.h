@@ -12,6 +12,7 @@ class PrintKernel : public Kernel {
 
   tl::expected<void, Refusal> commit(const diff::Changes& changes) override;
   Result<Readback> read() override;
+  Result<bool> has(program::SetId set, const program::Element& element) override;
   Result<std::map<std::string, Counter>> counters() override;
 
  private:

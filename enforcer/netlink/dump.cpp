@@ -265,6 +265,21 @@ Result<Dump> dump_table(Socket& socket) {
   return dump;
 }
 
+Result<bool> has_element(Socket& socket, program::SetId set, const program::Element& element) {
+  Request request(NFT_MSG_GETSETELEM, NFTA_SET_ELEM_LIST_TABLE);
+  request.put(NFTA_SET_ELEM_LIST_SET, name_of(set));
+  program::Element key = element;
+  // Of a range of addresses just its beginning: the last address of the family has no end mark.
+  if (has_end_marks(set.shape)) key.address_last = net::Cidr::around(element.address, 0).range().last;
+  nlattr* list = mnl_attr_nest_start(request.message(), NFTA_SET_ELEM_LIST_ELEMENTS);
+  put_element(request.message(), set, key, false);
+  mnl_attr_nest_end(request.message(), list);
+  const auto asked = socket.query(request.message(), [](const nlmsghdr*) {});
+  if (asked) return true;
+  if (asked.error().code() == Errc::not_found) return false;
+  return fail(Error(asked.error()).in(name_of(set)));
+}
+
 Result<std::map<std::string, CounterValue>> dump_counters(Socket& socket) {
   using Counters = std::map<std::string, CounterValue>;
   return collect<Counters>(

@@ -27,6 +27,10 @@ struct Dump {
 /// Streams every set of the table. A dump that the kernel interrupts is repeated; busy when that does not end.
 Result<Dump> dump_table(Socket& socket);
 
+/// Whether the set of our table has an element of that key, by asking for just that; of address ranges, whether one of
+/// them holds the element's first address. False without a table.
+Result<bool> has_element(Socket& socket, program::SetId set, const program::Element& element);
+
 struct CounterValue {
   std::uint64_t packets = 0;
   std::uint64_t bytes = 0;

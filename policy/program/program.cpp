@@ -1,5 +1,6 @@
 #include "policy/program/program.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace podfence::program {
@@ -59,6 +60,15 @@ std::string text_of(SetId set, const Element& element) {
   }
   if (is_map(set.shape)) text += " : " + handle_text(element.class_id);
   return text;
+}
+
+bool holds(const Program& program, SetId set, const Element& element) {
+  const auto& elements = program.at(set);
+  const bool address_range = set.shape == Shape::cidr_class || set.shape == Shape::managed;
+  return std::any_of(elements.begin(), elements.end(), [&](const Element& e) {
+    if (address_range) return e.address <= element.address && element.address <= e.address_last;
+    return same_key(set, e, element);
+  });
 }
 
 std::size_t Program::element_count() const {

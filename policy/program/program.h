@@ -52,4 +52,8 @@ struct Program {
   friend bool operator==(const Program&, const Program&) = default;
 };
 
+/// Whether the set has an element of that key; of address ranges, whether one of them holds the element's first
+/// address.
+bool holds(const Program& program, SetId set, const Element& element);
+
 }  // namespace podfence::program

@@ -21,6 +21,7 @@ class FailingKernel : public kernel::Kernel {
                                           std::nullopt, std::nullopt});
   }
   Result<kernel::Readback> read() override { return inner_.read(); }
+  Result<bool> has(program::SetId set, const program::Element& element) override { return inner_.has(set, element); }
   Result<std::map<std::string, kernel::Counter>> counters() override { return inner_.counters(); }
 
   std::size_t commits() const { return commits_; }

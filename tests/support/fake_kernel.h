@@ -14,6 +14,9 @@ class FakeKernel : public kernel::Kernel {
  public:
   tl::expected<void, kernel::Refusal> commit(const diff::Changes& changes) override;
   Result<kernel::Readback> read() override;
+  Result<bool> has(program::SetId set, const program::Element& element) override {
+    return program_ && program::holds(*program_, set, element);
+  }
   Result<std::map<std::string, kernel::Counter>> counters() override { return counters_; }
 
   /// Every commit that was tried, refused ones included.
