@@ -1,0 +1,30 @@
+#pragma once
+// Small files of the agent's own state, and of others' that are only read.
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "policy/base/result.h"
+
+namespace podfence::sandbox {
+
+/// Makes it with mode 0700 where it is missing, and its parents.
+Result<> make_directory(const std::string& path);
+
+/// Names of the entries that do not begin with a dot, sorted; none when there is no such directory.
+Result<std::vector<std::string>> names_in(const std::string& directory);
+
+/// A regular file of at most that many bytes; not_found when there is none. Follows no symbolic link.
+Result<std::string> read_small_file(const std::string& path, std::size_t most_bytes);
+
+/// Beside it, then renamed over it. Not synced: what these files are about ends with a reboot too.
+Result<> write_small_file(const std::string& directory, const std::string& name, std::string_view text);
+
+/// Fine when there is none.
+Result<> remove_file(const std::string& path);
+
+bool exists(const std::string& path);
+
+}  // namespace podfence::sandbox
