@@ -26,6 +26,7 @@
 #include <memory>
 #include <optional>
 
+#include "enforcer/agent/cni_requests.h"
 #include "enforcer/agent/control.h"
 #include "enforcer/agent/guard.h"
 #include "enforcer/agent/requests.h"
@@ -70,13 +71,14 @@ std::optional<FileProblem> problem_of(const source::FileStatus& file) {
   return problem;
 }
 
-class Agent final : public Answerer {
+class Agent final : public Answerer, private CniHost {
  public:
   Agent(const Config& config, Explain explain) : config_(config), explain_(explain) {}
 
   Result<> start();
   void run() { io_.run(); }
   Result<std::string> answer(std::string_view request_json) override;
+  void take(std::string_view request_json, Reply reply) override;
 
  private:
   // In: the source's events.
@@ -99,7 +101,19 @@ class Agent final : public Answerer {
   std::optional<flow::CounterPackets> counters();
   void stop(int signal);
 
+  // What cni.* requests need (CniHost).
+  Result<> open_sandboxes();
+  void change(std::span<const store::Event> events, std::span<const net::IpAddr> attached) override;
+  void commit_soon();
+  bool enforcing() const override { return activity_.enforcing_since.has_value(); }
+  std::string trouble() const override { return activity_.last_error; }
+  const compile::Compiler& compiler() const override { return reconciler_->compiler(); }
+  kernel::Kernel& kernel() override { return *kernel_; }
+  Result<> end_flows(std::span<const net::IpAddr> addresses) override;
+  bool flows_waiting() const override { return revoke_waiting_; }
+
   StatusInputs status_inputs();
+  Result<std::string> answer(const Request& request);
   Result<std::string> answer_explain(const Request& request);
 
   template <class Then>
@@ -131,6 +145,9 @@ class Agent final : public Answerer {
   std::optional<flow::FlowPipeline> flows_;
   std::optional<netlink::Socket> conntrack_;
   std::optional<Guard> guard_;
+  std::map<std::uint32_t, flow::PodInterface> interfaces_;  // that the guard found
+  std::unique_ptr<sandbox::Registry> sandboxes_;
+  std::optional<CniRequests> cni_;
 
   asio::signal_set signals_{io_, SIGTERM, SIGINT};
   Descriptor source_fd_{io_};
@@ -146,6 +163,7 @@ class Agent final : public Answerer {
   bool synced_ = false;
   bool source_waiting_ = false;
   bool revoke_waiting_ = false;
+  bool commit_waiting_ = false;
 };
 
 Result<> Agent::start() {
@@ -184,6 +202,7 @@ Result<> Agent::start() {
     guard_.emplace(std::move(*guard));
   }
 
+  if (auto opened = open_sandboxes(); !opened) return opened;
   auto source = source::DirectorySource::open(*directory);
   if (!source) return fail(std::move(source.error()).in(config_.source));
   source_.emplace(std::move(*source));
@@ -211,10 +230,45 @@ void Agent::on_source() {
   });
 }
 
+/// Finds again what was plugged in before, so that it is closed or known with the first commit.
+Result<> Agent::open_sandboxes() {
+  auto sandboxes = sandbox::Registry::open(
+      {.node = config_.node, .state_dir = config_.state_dir, .results_dir = config_.cni_results});
+  if (!sandboxes) return fail(sandboxes.error());
+  sandboxes_ = std::move(*sandboxes);
+  for (const auto& problem : sandboxes_->problems()) spdlog::warn("event=attachment_unreadable error=\"{}\"", problem);
+  cni_.emplace(io_, *sandboxes_, static_cast<CniHost&>(*this));
+  reconciler_->attach(sandboxes_->attachments().addresses());
+  cni_->replay_journal();
+  return {};
+}
+
+void Agent::change(std::span<const store::Event> events, std::span<const net::IpAddr> attached) {
+  if (!events.empty()) {
+    flows_->before_change(events);
+    reconciler_->take(events);
+  }
+  reconciler_->attach(attached);
+  commit_soon();
+}
+
+/// After the requests that are here already: they share the commit.
+void Agent::commit_soon() {
+  if (commit_waiting_) return;
+  commit_waiting_ = true;
+  asio::post(io_, [this] {
+    commit_waiting_ = false;
+    if (!synced_) return;
+    if (reconciler_->started() && !reconciler_->waiting()) return cni_->on_committed();
+    reconcile();
+  });
+}
+
 void Agent::take(source::Batch batch) {
   if (!batch.events.empty()) {
-    flows_->before_change(batch.events);
-    reconciler_->take(batch.events);
+    const auto events = sandboxes_->take(batch.events);
+    flows_->before_change(events);
+    reconciler_->take(events);
   }
   synced_ = synced_ || batch.synced;
   if (synced_) reconcile();
@@ -248,6 +302,7 @@ void Agent::on_outcome(const Outcome& outcome, Clock::time_point begin) {
                  outcome.installed, activity_.last_commit_took.count(), reconciler_->withheld().size());
   }
   flows_->after_commit(begin, end);
+  cni_->on_committed();
   if (outcome.may_cut_flows) revoke_soon();
   if (guard_) guard_->pods_changed();
 }
@@ -315,6 +370,17 @@ void Agent::revoke() {
   }
 }
 
+Result<> Agent::end_flows(std::span<const net::IpAddr> addresses) {
+  const auto still_allowed = [&](const net::Flow& flow) {
+    return std::none_of(addresses.begin(), addresses.end(),
+                        [&](const net::IpAddr& ip) { return flow.source == ip || flow.destination == ip; });
+  };
+  const auto ended = conntrack::revoke(*conntrack_, config_.program.label_bit, still_allowed);
+  if (!ended) return fail(ended.error());
+  activity_.flows_revoked += ended->cleared;
+  return {};
+}
+
 void Agent::listen_to_flows() {
   if (flows_fd_.is_open() && flows_fd_.native_handle() == flows_->fd()) return;
   if (flows_fd_.is_open()) flows_fd_.release();
@@ -343,10 +409,14 @@ void Agent::on_tick() {
   after(tick_timer_, tick, [this] { on_tick(); });
   if (reconciler_->started()) flows_->on_tick(Clock::now(), counters());
   listen_to_flows();
-  if (!guard_ || !reconciler_->started()) return;
-  if (auto interfaces = guard_->refresh(reconciler_->compiler().cluster())) {
-    flows_->set_interfaces(std::move(*interfaces), Clock::now());
+  cni_->replay_journal();
+  if (!reconciler_->started()) return;
+  if (guard_) {
+    if (auto found = guard_->refresh(reconciler_->compiler().cluster())) interfaces_ = std::move(*found);
   }
+  auto interfaces = cni_->interfaces();
+  interfaces.insert(interfaces_.begin(), interfaces_.end());
+  flows_->set_interfaces(std::move(interfaces), Clock::now());
 }
 
 /// Everything that waits is cancelled, so that run() returns; the destructors do the rest.
@@ -368,7 +438,9 @@ StatusInputs Agent::status_inputs() {
                   .source = config_.source,
                   .flows_json = flow::json_of(flows_->stats()),
                   .unguarded = {},
-                  .guard_error = {}};
+                  .guard_error = {},
+                  .sandboxes = sandboxes_.get(),
+                  .expects_cni = config_.cni};
   for (const auto& file : source_->files()) {
     if (auto problem = problem_of(file)) in.files.push_back(std::move(*problem));
   }
@@ -382,25 +454,37 @@ StatusInputs Agent::status_inputs() {
 Result<std::string> Agent::answer(std::string_view request_json) {
   const auto request = parse_request(request_json);
   if (!request) return fail(request.error());
-  if (!source_) return fail(Errc::unavailable, "the agent is starting");
-  if (request->command == "ready") {
+  return answer(*request);
+}
+
+void Agent::take(std::string_view request_json, Reply reply) {
+  const auto request = parse_request(request_json);
+  if (!request) return reply.send(fail(request.error()));
+  if (CniRequests::is_ours(*request)) return cni_->take(*request, std::move(reply));
+  reply.send(answer(*request));
+}
+
+Result<std::string> Agent::answer(const Request& request) {
+  if (request.command == "ready") {
     return std::string(activity_.enforcing_since ? R"({"ready":true})" : R"({"ready":false})");
   }
-  if (request->command == "status") return status_json(status_inputs());
-  if (request->command == "explain") return answer_explain(*request);
-  if (request->command == "flow_log") {
+  if (request.command == "status") return status_json(status_inputs());
+  if (request.command == "explain") return answer_explain(request);
+  if (request.command == "flow_log") {
     std::string out;
     JsonWriter(out).begin_object().field("path", config_.flow_log).end_object();
     return out;
   }
-  return fail(Errc::invalid, "unknown command '" + request->command + "'");
+  return fail(Errc::invalid, "unknown command '" + request.command + "'");
 }
 
 Result<std::string> Agent::answer_explain(const Request& request) {
   const auto answer = explain_(reconciler_->compiler().cluster(), {.source = request.text("source"),
                                                                    .destination = request.text("destination"),
                                                                    .json = request.flag("json"),
-                                                                   .fail_closed = config_.fail_closed});
+                                                                   .fail_closed = config_.fail_closed,
+                                                                   .node = config_.node,
+                                                                   .attached = reconciler_->compiler().attached()});
   std::string out;
   JsonWriter(out).begin_object().field("exit_code", answer.exit_code).field("output", answer.output).end_object();
   return out;

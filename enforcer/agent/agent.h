@@ -2,6 +2,7 @@
 // The node agent: the one place that constructs and joins every part. agent.cpp opens with the map.
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "policy/base/result.h"
 #include "policy/compile/compile.h"
@@ -19,8 +20,10 @@ struct Config {
   program::Options program;                                // NFLOG group, conntrack label bit, log rates
   bool fail_closed = true;
   bool revoke_established = true;
-  bool guard_sources = true;      // anti-spoofing on the pods' host interfaces
-  bool own_table = false;         // see kernel::NftOptions
+  bool guard_sources = true;                         // anti-spoofing on the pods' host interfaces
+  bool own_table = false;                            // see kernel::NftOptions
+  std::string cni_results = "/var/lib/cni/results";  // the runtime's cache of plugin results; empty: not read
+  bool cni = false;               // podfence-cni is in the chain: status names local pods that it did not see
   unsigned verify_seconds = 300;  // slow timer: read the kernel back and compare
 };
 
@@ -38,6 +41,8 @@ struct ExplainRequest {
   std::string destination;
   bool json = false;
   bool fail_closed = true;
+  std::string node = {};
+  std::vector<net::IpAddr> attached = {};  // addresses that the plugin reported, on that node
 };
 struct ExplainAnswer {
   int exit_code = 1;

@@ -22,7 +22,7 @@ struct Outcome {
   };
   Kind kind = Kind::idle;
   std::size_t operations = 0;  // elements removed and added
-  std::size_t repaired = 0;    // of these, differences that somebody else made (drift)
+  std::size_t repaired = 0;    // of these, differences that neither the cluster nor a refusal explains (drift)
   bool installed = false;      // the whole table was made anew
   bool may_cut_flows = false;  // a flow that was allowed may be forbidden now: conntrack wants a walk
   std::string error;           // of retry
@@ -43,30 +43,39 @@ class Reconciler {
   /// coalesces: only the sum of the changes waits.
   void take(std::span<const store::Event> events);
 
+  /// The addresses that are plugged in on this node, instead of those of the last call; committed as above.
+  void attach(std::span<const net::IpAddr> addresses);
+
   /// First commit, once the source is synced: reads the kernel, takes over its class numbers, writes the difference.
   Outcome start();
   /// Commits what waits.
   Outcome reconcile();
-  /// Reads the kernel back and writes the difference: after a foreign change, and on a slow timer.
+  /// Reads the kernel back and writes the difference: after a foreign change, and on a slow timer. What was withheld
+  /// gets another try.
   Outcome verify();
 
   bool started() const { return started_; }
   const compile::Compiler& compiler() const { return compiler_; }
   const std::vector<Withheld>& withheld() const { return withheld_; }
   /// Whether the kernel may be behind the cluster.
-  bool waiting() const { return !pending_.empty(); }
+  bool waiting() const { return !pending_.empty() || doubtful_; }
 
  private:
   Outcome write_difference(bool adopt);
   Outcome commit(diff::Changes changes);
+  Outcome done(Outcome::Kind kind, const diff::Changes& changes);
+  Outcome failed(const Error& error);
   bool withhold(diff::Changes& changes, const kernel::Refusal& refusal);
-  void without_withheld(diff::Changes& changes);
+  std::size_t unexplained(const diff::Changes& changes) const;
 
   compile::Compiler compiler_;
   kernel::Kernel& kernel_;
   diff::Changes pending_;
   std::vector<Withheld> withheld_;
   bool started_ = false;
+  bool doubtful_ = false;    // the kernel may differ by more than what waits: it has to be read first
+  bool unanswered_ = false;  // a commit of ours may have been carried out although it failed
+  bool cuts_flows_ = false;  // commits since the last good outcome may have cut flows
 };
 
 /// Whether a flow that passed before these changes may be forbidden after them.

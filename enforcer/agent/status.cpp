@@ -100,6 +100,30 @@ void write_problems(JsonWriter& json, const StatusInputs& in) {
   if (!in.guard_error.empty()) json.field("guard_error", in.guard_error);
 }
 
+void write_attachment(JsonWriter& json, const sandbox::Attachment& a, bool pod_known) {
+  json.begin_object().field("namespace", a.pod_namespace).field("pod", a.pod_name);
+  json.field("container_id", a.key.container_id).field("ifname", a.key.ifname).field("network", a.network);
+  json.field("host_interface", a.host_interface).key("addresses").begin_array();
+  for (const auto& ip : a.addresses) json.value(ip.text());
+  json.end_array().field("pod_known", pod_known).end_object();
+}
+
+void write_sandboxes(JsonWriter& json, const StatusInputs& in) {
+  if (in.sandboxes == nullptr) return;
+  const auto& all = in.sandboxes->attachments().all();
+  json.key("attachments").begin_array();
+  for (const auto& [key, a] : all) write_attachment(json, a, in.sandboxes->join().pod_of(a) != nullptr);
+  json.end_array().key("attachment_problems").begin_array();
+  for (const auto& problem : in.sandboxes->problems()) json.value(problem);
+  json.end_array().key("unmanaged").begin_array();
+  if (in.expects_cni || !all.empty()) {
+    for (const auto& u : in.sandboxes->join().unmanaged()) {
+      json.begin_object().field("namespace", u.pod.first).field("pod", u.pod.second).field("why", u.why).end_object();
+    }
+  }
+  json.end_array();
+}
+
 }  // namespace
 
 std::string time_text(Clock::time_point t) {
@@ -108,7 +132,8 @@ std::string time_text(Clock::time_point t) {
 
 std::string_view state_of(const StatusInputs& in) {
   if (!in.activity.enforcing_since) return "starting";
-  const bool whole = in.files.empty() && in.reconciler.withheld().empty() && in.activity.last_error.empty() && in.guard_error.empty();
+  const bool whole =
+      in.files.empty() && in.reconciler.withheld().empty() && in.activity.last_error.empty() && in.guard_error.empty();
   return whole ? "enforcing" : "degraded";
 }
 
@@ -125,9 +150,11 @@ std::string status_json(const StatusInputs& in) {
   json.key("counts").begin_object().field("local_pods", sizes.local_pods);
   json.field("pods", compiler.cluster().pods().size()).field("policies", compiler.cluster().policies().size());
   json.field("relevant_policies", sizes.relevant_policies).field("peer_specs", sizes.peer_specs);
-  json.field("classes", sizes.classes).end_object();
+  json.field("classes", sizes.classes);
+  json.field("attachments", in.sandboxes == nullptr ? 0 : in.sandboxes->attachments().all().size()).end_object();
   write_activity(json, in.activity);
   write_problems(json, in);
+  write_sandboxes(json, in);
   write_pods(json, compiler.cluster(), pods);
   write_policies(json, compiler.cluster(), pods);
   json.key("flows").raw(in.flows_json.empty() ? "null" : in.flows_json);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "enforcer/agent/reconciler.h"
+#include "enforcer/sandbox/registry.h"
 
 namespace podfence::agent {
 
@@ -44,6 +45,8 @@ struct StatusInputs {
   std::string flows_json;              // of the flow pipeline, already JSON; "null" when there is none
   std::vector<std::string> unguarded;  // local pod addresses without a host interface that could be guarded
   std::string guard_error;             // of the source guard; empty when all is well
+  const sandbox::Registry* sandboxes = nullptr;
+  bool expects_cni = false;  // name pods that the plugin did not see even where it saw none
 };
 
 /// "starting", "enforcing", "degraded"

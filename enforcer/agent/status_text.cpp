@@ -9,9 +9,36 @@ namespace {
 using simdjson::dom::array;
 using simdjson::dom::element;
 
-std::string_view text_at(element e, const char* pointer) {
+/// Bytes at the start of `s` that a terminal may obey instead of showing: controls of ASCII (C0, DEL) and of UTF-8
+/// (C1), line separators, changes of the writing direction.
+std::size_t control_length(std::string_view s) {
+  const auto byte = [&](std::size_t i) { return i < s.size() ? static_cast<unsigned char>(s[i]) : 0U; };
+  if (byte(0) < 0x20 || byte(0) == 0x7f) return 1;
+  if (byte(0) == 0xc2 && byte(1) >= 0x80 && byte(1) < 0xa0) return 2;
+  if (byte(0) != 0xe2) return 0;
+  if (byte(1) == 0x80 && (byte(2) == 0x8e || byte(2) == 0x8f || (byte(2) >= 0xa8 && byte(2) <= 0xae))) return 3;
+  return byte(1) == 0x81 && byte(2) >= 0xa6 && byte(2) <= 0xa9 ? 3 : 0;
+}
+
+/// Names and messages may hold anything: on a terminal they stay one harmless line.
+std::string printable(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const auto control = control_length(text);
+    out += control == 0 ? text.front() : '?';
+    text.remove_prefix(control == 0 ? 1 : control);
+  }
+  return out;
+}
+
+std::string text_of(element e) {
   std::string_view text;
-  return e.at_pointer(pointer).get(text) == simdjson::SUCCESS ? text : std::string_view();
+  return e.get(text) == simdjson::SUCCESS ? printable(text) : std::string();
+}
+
+std::string text_at(element e, const char* pointer) {
+  element at;
+  return e.at_pointer(pointer).get(at) == simdjson::SUCCESS ? text_of(at) : std::string();
 }
 
 std::int64_t number_at(element e, const char* pointer) {
@@ -33,8 +60,8 @@ std::vector<element> list_at(element e, const char* pointer) {
 std::string joined(const std::vector<element>& list) {
   std::string out;
   for (const auto item : list) {
-    std::string_view text;
-    if (item.get(text) != simdjson::SUCCESS) continue;
+    const auto text = text_of(item);
+    if (text.empty()) continue;
     if (!out.empty()) out += ",";
     out += text;
   }
@@ -68,21 +95,30 @@ void write_problems(std::string& out, element e) {
   for (const auto file : list_at(e, "/files")) {
     out += fmt::format("  {}{}\n", text_at(file, "/file"),
                        flag_at(file, "/last_good_content") ? ": its last good content is enforced" : "");
-    for (const auto message : list_at(file, "/errors")) {
-      std::string_view text;
-      if (message.get(text) == simdjson::SUCCESS) out += fmt::format("    {}\n", text);
-    }
+    for (const auto message : list_at(file, "/errors")) out += fmt::format("    {}\n", text_of(message));
   }
   if (has_list(e, "/withheld")) out += "\nREFUSED BY THE KERNEL (closed instead)\n";
   for (const auto w : list_at(e, "/withheld")) {
     out += fmt::format("  {} {}: {}\n", text_at(w, "/set"), text_at(w, "/element"), text_at(w, "/why"));
   }
+  if (has_list(e, "/attachment_problems")) out += "\nSANDBOXES THAT COULD NOT BE READ\n";
+  for (const auto problem : list_at(e, "/attachment_problems")) out += fmt::format("  {}\n", text_of(problem));
   if (has_list(e, "/unguarded")) {
     out += fmt::format("\nNO HOST INTERFACE FOUND (sources not guarded)\n  {}\n", joined(list_at(e, "/unguarded")));
   }
 }
 
 void write_objects(std::string& out, element e) {
+  if (has_list(e, "/unmanaged")) out += "\nPODS WITHOUT A SANDBOX THAT PODFENCE-CNI REPORTED\n";
+  for (const auto pod : list_at(e, "/unmanaged")) {
+    out += fmt::format("  {}/{}: {}\n", text_at(pod, "/namespace"), text_at(pod, "/pod"), text_at(pod, "/why"));
+  }
+  if (has_list(e, "/attachments")) out += "\nSANDBOXES\n";
+  for (const auto a : list_at(e, "/attachments")) {
+    out += fmt::format("  {}/{}  {}  {}  {}{}\n", text_at(a, "/namespace"), text_at(a, "/pod"),
+                       joined(list_at(a, "/addresses")), text_at(a, "/host_interface"), text_at(a, "/container_id"),
+                       flag_at(a, "/pod_known") ? "" : "  closed: its pod is not known yet");
+  }
   if (has_list(e, "/pods")) out += "\nPODS OF THIS NODE\n";
   for (const auto pod : list_at(e, "/pods")) {
     out += fmt::format("  {}/{}  {}  ingress: {}  egress: {}\n", text_at(pod, "/namespace"), text_at(pod, "/pod"),
@@ -109,7 +145,7 @@ Result<std::string> status_text(std::string_view json) {
   if (const auto error = parser.parse(simdjson::padded_string(json)).get(e)) {
     return fail(Errc::invalid, std::string("the agent's status is no JSON: ") + simdjson::error_message(error));
   }
-  if (const auto error = text_at(e, "/error"); !error.empty()) return fail(Errc::refused, std::string(error));
+  if (const auto error = text_at(e, "/error"); !error.empty()) return fail(Errc::refused, error);
   std::string out;
   write_head(out, e);
   write_problems(out, e);

@@ -55,6 +55,7 @@ agent::ExplainAnswer explain_for_agent(const store::Cluster& cluster, const agen
   options.source = request.source;
   options.destination = request.destination;
   options.fail_closed = request.fail_closed;
+  options.attached = {request.node, request.attached};
   options.output = request.json ? Output::json : Output::text;
   std::ostringstream out;
   agent::ExplainAnswer answer;
@@ -144,6 +145,9 @@ void add_agent(CLI::App& app, Arguments& a) {
   c.add_option("--socket", config.socket, "Where status and explain ask; in a directory of mode 0700")
       ->capture_default_str();
   c.add_option("--state-dir", config.state_dir, "What must survive a restart")->capture_default_str();
+  c.add_option("--cni-results", config.cni_results, "The runtime's cache of plugin results; empty = not read")
+      ->capture_default_str();
+  c.add_flag("--cni", config.cni, "podfence-cni is in the chain: status names local pods that it did not see");
   c.add_option("--flow-log", config.flow_log, "File for records of denied flows; - = standard output")
       ->capture_default_str();
   c.add_option("--log-group", config.program.log_group, "NFLOG group")->capture_default_str();

@@ -68,7 +68,7 @@ Result<Answer> answer_to(const store::Cluster& cluster, const ExplainOptions& op
   const auto flows = flows_between(*source, *destination, target->protocol, *port);
   if (!flows) return fail(flows.error());
   const net::Flow& flow = flows->front();
-  evaluate::Verdict verdict = verdict_of(cluster, flow, options.fail_closed);
+  evaluate::Verdict verdict = verdict_of(cluster, flow, options.fail_closed, options.attached);
   std::vector<NearRule> nearest = nearest_rules(cluster, flow, verdict);
   return Answer{*std::move(source), *std::move(destination), flow, std::move(verdict), std::move(nearest)};
 }

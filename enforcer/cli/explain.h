@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "enforcer/cli/endpoint.h"
+#include "enforcer/cli/judge.h"
 #include "enforcer/cli/objects.h"
 #include "policy/evaluate/evaluate.h"
 
@@ -17,6 +18,7 @@ struct ExplainOptions {
   std::string source;       // "shop/web", "10.0.0.1"
   std::string destination;  // "shop/db:5432/TCP", "shop/db:postgres", "[fd00::1]:80/UDP", "10.0.0.1/ICMP"
   bool fail_closed = true;
+  AttachedTo attached;
   Output output = Output::text;
 };
 

@@ -59,11 +59,19 @@ std::vector<std::string> nodes_of(const store::Cluster& cluster, const net::Flow
   return nodes;
 }
 
-evaluate::Verdict verdict_of(const store::Cluster& cluster, const net::Flow& flow, bool fail_closed) {
+evaluate::Verdict verdict_of(const store::Cluster& cluster, const net::Flow& flow, bool fail_closed,
+                             const AttachedTo& attached) {
   evaluate::Verdict whole;
   whole.reason = Reason::no_pod;
-  for (const std::string& node : nodes_of(cluster, flow)) {
-    evaluate::Verdict verdict = evaluate::evaluate(cluster, flow, {node, fail_closed});
+  std::vector<std::string> nodes = nodes_of(cluster, flow);
+  if (std::any_of(attached.addresses.begin(), attached.addresses.end(),
+                  [&](const net::IpAddr& ip) { return ip == flow.source || ip == flow.destination; })) {
+    add_node(nodes, attached.node);
+  }
+  for (const std::string& node : nodes) {
+    evaluate::Options options{node, fail_closed};
+    if (node == attached.node) options.attached = attached.addresses;
+    evaluate::Verdict verdict = evaluate::evaluate(cluster, flow, options);
     if (!verdict.allowed) return verdict;
     if (weight(verdict.reason) > weight(whole.reason)) whole.reason = verdict.reason;
     whole.policies.insert(whole.policies.end(), verdict.policies.begin(), verdict.policies.end());

@@ -17,8 +17,15 @@ namespace podfence::cli {
 /// no pod owns belongs to the nodes whose pod ranges hold it.
 std::vector<std::string> nodes_of(const store::Cluster& cluster, const net::Flow& flow);
 
-/// The verdict of all these nodes together: denied when one denies it.
-evaluate::Verdict verdict_of(const store::Cluster& cluster, const net::Flow& flow, bool fail_closed);
+/// Addresses that were plugged in on a node, as its agent knows them.
+struct AttachedTo {
+  std::string node;
+  std::vector<net::IpAddr> addresses;
+};
+
+/// The verdict of all these nodes together, and of the one where an end was plugged in: denied when one denies it.
+evaluate::Verdict verdict_of(const store::Cluster& cluster, const net::Flow& flow, bool fail_closed,
+                             const AttachedTo& attached = {});
 
 struct Difference {
   std::string node;
