@@ -148,7 +148,7 @@ void Rtnl::wait_for_carrier(const std::string& name) {
   const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   ifreq request{};
   name.copy(request.ifr_name, sizeof(request.ifr_name) - 1);
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   bool running = false;
   while (!running && std::chrono::steady_clock::now() < end) {
     running = ::ioctl(fd, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_RUNNING) != 0;

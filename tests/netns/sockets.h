@@ -36,6 +36,9 @@ class Socket {
 
 inline constexpr int soon = 150;      // milliseconds: for what must not come
 inline constexpr int patient = 3000;  // for what must come
+constexpr int wait_for(bool expected) {
+  return expected ? patient : soon;
+}
 
 class UdpSocket {
  public:

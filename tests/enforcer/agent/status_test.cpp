@@ -208,7 +208,8 @@ TEST(Status, is_json_whatever_the_names_hold) {
 TEST(Status, as_text_has_no_control_characters_whatever_the_names_hold) {
   Node node(hostile_objects());
   node.reconciler.start();
-  const auto lines = std::count(node.text().begin(), node.text().end(), '\n');
+  const auto before = node.text();
+  const auto lines = std::count(before.begin(), before.end(), '\n');
   node.files = {{hostile, true, {hostile}}};
   node.activity.last_error = hostile;
   node.activity.revoke_error = hostile;
