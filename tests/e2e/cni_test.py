@@ -33,11 +33,11 @@ class Sandbox:
         batch = [f"link add {self.veth} type veth peer name eth0 netns {self.netns}",
                  f"addr add 169.254.1.1/32 dev {self.veth}", f"addr add fe80::1/64 dev {self.veth} nodad",
                  f"link set {self.veth} up", f"route replace {v4}/32 dev {self.veth}",
-                 f"-6 route replace {self.v6}/128 dev {self.veth}"]
+                 f"route replace {self.v6}/128 dev {self.veth}"]
         node.ip_batch(node.netns, batch)
         node.ip_batch(self.netns, [f"addr add {v4}/32 dev eth0", f"addr add {self.v6}/128 dev eth0 nodad",
                                    "link set eth0 up", "route add 169.254.1.1 dev eth0",
-                                   "route add default via 169.254.1.1", "-6 route add default via fe80::1 dev eth0"])
+                                   "route add default via 169.254.1.1", "route add ::/0 via fe80::1 dev eth0"])
         self.index = json.loads(run("ip", "-n", node.netns, "-j", "link", "show", self.veth).stdout)[0]["ifindex"]
         self.udp = node.udp(self.netns, PORT)
 
