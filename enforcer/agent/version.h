@@ -1,8 +1,8 @@
 #pragma once
-// The project's version, from CMake.
 
 namespace podfence::agent {
 
-inline constexpr const char* version = PODFENCE_VERSION;
+/// The project's version, from CMake.
+extern const char* const version;
 
 }  // namespace podfence::agent

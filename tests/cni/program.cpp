@@ -31,6 +31,10 @@ struct Pipe {
 
 }  // namespace
 
+std::string plugin_file() {
+  return PODFENCE_CNI;
+}
+
 Program::Program(const std::vector<std::string>& variables, const std::string& input, Input how,
                  const std::string& file, bool close_output) {
   std::vector<char*> environment;

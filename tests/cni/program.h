@@ -15,13 +15,16 @@ struct ProgramAnswer {
   std::chrono::microseconds took{0};
 };
 
+/// The plugin that was built.
+std::string plugin_file();
+
 class Program {
  public:
   enum class Input { text, closed, left_open };
 
   /// `variables` are "NAME=value". The input is small enough for a pipe.
   Program(const std::vector<std::string>& variables, const std::string& input, Input how = Input::text,
-          const std::string& file = PODFENCE_CNI, bool close_output = false);
+          const std::string& file = plugin_file(), bool close_output = false);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;

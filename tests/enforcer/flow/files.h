@@ -1,5 +1,7 @@
 #pragma once
 // A directory of its own for a test, and what flow logs in it hold.
+#include <gtest/gtest.h>
+
 #include <filesystem>
 #include <fstream>
 #include <sstream>
