@@ -183,7 +183,7 @@ Outcome<> Run::status() {
                        : "the podfence agent is away: no pod can be started, running ones keep their rules",
                   answer.error().what());
   }
-  const auto said = read_answer(*answer);
+  auto said = read_answer(*answer);
   if (said || said.error().code() == Code::not_available || said.error().code() == Code::not_available_and_limited) {
     return said;
   }

@@ -416,7 +416,7 @@ void Agent::on_tick() {
   }
   auto interfaces = cni_->interfaces();
   interfaces.insert(interfaces_.begin(), interfaces_.end());
-  flows_->set_interfaces(std::move(interfaces), Clock::now());
+  flows_->set_interfaces(interfaces, Clock::now());
 }
 
 /// Everything that waits is cancelled, so that run() returns; the destructors do the rest.

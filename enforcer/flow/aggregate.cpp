@@ -80,7 +80,7 @@ std::optional<FlowEntry> Aggregator::add(const FlowEntry& packet, TimePoint now)
 }
 
 FlowEntry Aggregator::take_oldest() {
-  FlowEntry entry = std::move(slots_.front().entry);
+  FlowEntry entry = slots_.front().entry;
   index_.erase(entry.key);
   slots_.pop_front();
   return entry;

@@ -110,11 +110,11 @@ void Enricher::forget(TimePoint now) {
   }
 }
 
-void Enricher::set_interfaces(std::map<std::uint32_t, PodInterface> interfaces, TimePoint now) {
+void Enricher::set_interfaces(const std::map<std::uint32_t, PodInterface>& interfaces, TimePoint now) {
   for (auto& [index, known] : interfaces_) {
     if (known.gone == TimePoint::max()) known.gone = now;
   }
-  for (auto& [index, of] : interfaces) interfaces_[index] = {std::move(of), TimePoint::max()};
+  for (const auto& [index, of] : interfaces) interfaces_[index] = {of, TimePoint::max()};
 }
 
 Enricher::Owner Enricher::owner_at(const net::IpAddr& ip, TimePoint t) const {

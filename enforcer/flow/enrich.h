@@ -42,7 +42,7 @@ class Enricher {
   void after(TimePoint begin, TimePoint end);
 
   /// By interface index; replaces the former list. Those no longer named are remembered for a while.
-  void set_interfaces(std::map<std::uint32_t, PodInterface> interfaces, TimePoint now);
+  void set_interfaces(const std::map<std::uint32_t, PodInterface>& interfaces, TimePoint now);
 
   /// Forgets what is too old. Now and then.
   void forget(TimePoint now);

@@ -71,8 +71,8 @@ class FlowPipeline {
   void before_change(std::span<const store::Event> events) { enricher_.before(events); }
   /// After every successful commit (the first one too, and when it had nothing to write).
   void after_commit(TimePoint begin, TimePoint end) { enricher_.after(begin, end); }
-  void set_interfaces(std::map<std::uint32_t, PodInterface> interfaces, TimePoint now) {
-    enricher_.set_interfaces(std::move(interfaces), now);
+  void set_interfaces(const std::map<std::uint32_t, PodInterface>& interfaces, TimePoint now) {
+    enricher_.set_interfaces(interfaces, now);
   }
 
   /// A record of something that the agent did.

@@ -149,7 +149,7 @@ CachedResults read_result_cache(const std::string& directory) {
   }
   std::vector<std::pair<std::int64_t, Attachment>> found;
   for (const auto& name : *names) {
-    const auto path = directory + "/" + name;
+    const auto path = std::string(directory).append("/").append(name);
     const auto text = read_small_file(path, longest_file);
     if (!text) {
       if (text.error().code() != Errc::not_found) read.problems.push_back(text.error().what());

@@ -37,13 +37,14 @@ void Claims::each_with(std::string_view key, const F& visit) const {
 }
 
 void Claims::touch(std::string_view key) {
-  const auto [at, added] = before_.try_emplace(std::string(key));
-  if (!added) return;
+  const auto placed = before_.try_emplace(std::string(key));
+  if (!placed.second) return;
+  auto& before = placed.first->second;
   const File* first = nullptr;
   each_with(key, [&](File& file, const Slot& slot) {
     if (first != nullptr && first->path <= file.path) return;
     first = &file;
-    at->second = slot.fingerprint;
+    before = slot.fingerprint;
   });
 }
 

@@ -83,7 +83,8 @@ struct DirectorySource::State {
     }
     synced = true;
     std::vector<std::string> gone;
-    for (const auto& [file, known] : files) {
+    for (const auto& known : files) {
+      const auto& file = known.first;
       const bool hidden_from_us = std::any_of(found.unreadable.begin(), found.unreadable.end(),
                                               [&](const auto& entry) { return is_below(file, entry.first); });
       if (!found.files.contains(file) && !hidden_from_us) gone.push_back(file);

@@ -58,7 +58,7 @@ void ClassTable::reclaim() {
 void ClassTable::renumber(const std::vector<std::pair<SlotId, program::ClassId>>& wanted,
                           const std::unordered_set<program::ClassId>& taken) {
   numbers_.clear();
-  for (Class& class_ : classes_) class_.number = program::no_class;
+  for (Class& each : classes_) each.number = program::no_class;
   for (const auto& [slot, number] : wanted) {
     classes_[slot].number = number;
     numbers_.insert(number);

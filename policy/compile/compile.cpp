@@ -94,7 +94,7 @@ std::vector<std::pair<net::IpRange, Signature>> ranges_of(const Side& side, cons
       if (joins) {
         ranges.back().first.last = last;
       } else {
-        ranges.push_back({{*start, last}, std::move(signature)});
+        ranges.emplace_back(net::IpRange{*start, last}, std::move(signature));
       }
     }
   }

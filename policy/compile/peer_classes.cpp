@@ -99,6 +99,7 @@ std::size_t PeerClasses::adopt(const program::Program& kernel) {
     }
   }
   std::vector<std::tuple<std::size_t, SlotId, program::ClassId>> counts;
+  counts.reserve(members.size());
   for (const auto& [pair, count] : members) counts.emplace_back(count, pair.first, pair.second);
   std::sort(counts.begin(), counts.end(), std::greater<>());
   std::vector<std::pair<SlotId, program::ClassId>> wanted;

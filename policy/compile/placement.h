@@ -54,7 +54,7 @@ class Placement {
   bool is_dirty(const net::IpAddr& ip) const;
   bool is_removed(Match match) const;
 
-  const Input in_;
+  Input in_;
   SpecIndex& index_;
   Regroup& regroup_;
   SpecIndex added_;
