@@ -127,13 +127,16 @@ stage_dev() {
 }
 stage_release() { build_and_test release; }
 
-# Sanitizers make a world five to fifteen times as dear: every test runs, the random ones on fewer worlds.
+# Sanitizers make a world five to fifteen times as dear: every test runs but those of the tree itself, the random ones
+# on fewer worlds.
 stage_asan() {
+  SELECT=(-LE arch)
   export PODFENCE_WORLDS="${PODFENCE_WORLDS:-1500}" PODFENCE_WIRE_WORLDS="${PODFENCE_WIRE_WORLDS:-30}"
   export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
   build_and_test asan
 }
 stage_tsan() {
+  SELECT=(-LE arch)
   export PODFENCE_WORLDS="${PODFENCE_WORLDS:-500}" PODFENCE_WIRE_WORLDS="${PODFENCE_WIRE_WORLDS:-20}"
   export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
   without_shuffling
