@@ -11,10 +11,15 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 runs() { # program: says its version
   [[ "$("$1" --version)" == *"$VERSION"* ]] || fail "$1 --version says '$("$1" --version)', not $VERSION"
 }
+plugin_runs() { # program: answers without anything of the machine, not even a library or an environment
+  [[ "$(env -i CNI_COMMAND=VERSION "$1" </dev/null)" == *'"supportedVersions":'*'"1.1.0"'* ]] || fail "$1 does not answer VERSION"
+  [[ "$(file -b "$1")" == *"statically linked"* ]] || fail "$1 is not static: $(file -b "$1")"
+}
 
 echo "into a prefix"
 cmake --install "$BUILD" --prefix "$WORK/prefix" >"$WORK/install.log"
 runs "$WORK/prefix/bin/podfence"
+plugin_runs "$WORK/prefix/lib/cni/podfence-cni"
 # All that was installed lies below the prefix, and no library or header of ours is in it.
 [[ -z "$(grep -E '^-- (Installing|Up-to-date):' "$WORK/install.log" | grep -vF "$WORK/prefix" || true)" ]] ||
   fail "files outside the prefix: $(cat "$WORK/install.log")"
@@ -26,7 +31,7 @@ debs=("$WORK"/pack/*.deb)
 ((${#debs[@]} == 1)) || fail "one package expected: ${debs[*]}"
 [[ "${debs[0]}" == */podfence_"$VERSION"_*.deb ]] || fail "the package's name: ${debs[0]}"
 dpkg-deb -c "${debs[0]}" | tee "$WORK/contents"
-for path in usr/bin/podfence lib/systemd/system/podfence.service etc/podfence/agent.yaml usr/share/doc/podfence/copyright; do
+for path in usr/bin/podfence usr/lib/cni/podfence-cni lib/systemd/system/podfence.service etc/podfence/agent.yaml usr/share/doc/podfence/copyright; do
   grep -qE "root/root .* \./$path\$" "$WORK/contents" || fail "the package lacks $path, or root does not own it"
 done
 if grep -vE ' \./(usr|lib|etc)?(/|$)' "$WORK/contents"; then fail "files in an unexpected place"; fi
@@ -41,6 +46,9 @@ grep -E '^Depends:.*libc6' "$WORK/control/control" || fail "no dependencies: $(c
 
 dpkg-deb -x "${debs[0]}" "$WORK/root"
 runs "$WORK/root/usr/bin/podfence"
+plugin_runs "$WORK/root/usr/lib/cni/podfence-cni"
+size="$(stat -c %s "$WORK/root/usr/lib/cni/podfence-cni")"
+((size <= 3000000)) || fail "podfence-cni has $size bytes; 3 MB at most, for it is started several times for each pod"
 # The unit's command line is one that the program takes, and the example's keys are options that it knows.
 command="$(sed -n 's/^ExecStart=//p' "$WORK/root/lib/systemd/system/podfence.service")"
 [[ "$command" == "/usr/bin/podfence agent --config /etc/podfence/agent.yaml" ]] || fail "the unit runs $command"
