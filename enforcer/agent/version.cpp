@@ -1,0 +1,7 @@
+#include "enforcer/agent/version.h"
+
+namespace podfence::agent {
+
+const char* const version = PODFENCE_VERSION;
+
+}  // namespace podfence::agent
