@@ -102,7 +102,7 @@ TEST(Program, S02_STATUS_of_a_hung_agent_takes_less_than_a_tenth_of_a_second) {
     EXPECT_TRUE(code == 50 || code == 51) << answer.out;
     best = std::min(best, answer.took);
   }
-  #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   const milliseconds most(500);  // such a program takes its time to start
 #else
   const milliseconds most(100);
