@@ -3,6 +3,7 @@
 #include <simdjson.h>
 
 #include <iterator>
+#include <set>
 
 #include "policy/api/yaml_reader.h"
 
@@ -19,6 +20,13 @@ std::string scalar_text(std::string_view key, simdjson::dom::element value) {
   return simdjson::minify(value);
 }
 
+/// Whether there is one more.
+bool next(api::YamlReader& reader, api::YamlDocument& document) {
+  const auto read = reader.next(document);
+  if (!read) throw CLI::ConfigError("configuration: " + read.error().what());
+  return *read;
+}
+
 }  // namespace
 
 std::vector<CLI::ConfigItem> YamlConfig::from_config(std::istream& input) const {
@@ -27,15 +35,22 @@ std::vector<CLI::ConfigItem> YamlConfig::from_config(std::istream& input) const 
   limits.bytes = std::size_t{1} << 20U;
   api::YamlReader reader(text, limits);
   api::YamlDocument document;
-  const auto read = reader.next(document);
-  if (!read) throw CLI::ConfigError("configuration: " + read.error().what());
   std::vector<CLI::ConfigItem> found;
+  if (!next(reader, document)) return found;
+  if (api::YamlDocument second; next(reader, second)) throw CLI::ConfigError("configuration: expected one document");
   simdjson::dom::parser parser;
   simdjson::dom::element root;
-  if (!*read || parser.parse(document.json).get(root) != simdjson::SUCCESS || root.is_null()) return found;
+  if (const auto error = parser.parse(document.json).get(root)) {
+    throw CLI::ConfigError(std::string("configuration: ") + simdjson::error_message(error));
+  }
+  if (root.is_null()) return found;
   simdjson::dom::object object;
   if (root.get(object) != simdjson::SUCCESS) throw CLI::ConfigError("configuration: expected a map of options");
+  std::set<std::string_view> keys;
   for (const auto field : object) {
+    if (!keys.insert(field.key).second) {
+      throw CLI::ConfigError("configuration: key '" + std::string(field.key) + "' is there twice");
+    }
     CLI::ConfigItem item;
     item.parents = {command_};
     item.name = std::string(field.key);
