@@ -30,7 +30,13 @@ class Echo final : public Answerer {
     if (request == "large") return std::string(std::size_t{1} << 20U, 'x');
     return "[" + std::string(request) + "]";
   }
+  void take(std::string_view request, Reply reply) override {
+    if (!request.starts_with("later")) return Answerer::take(request, std::move(reply));
+    if (request == "later, in twenty seconds") reply.keep(20s);
+    put_off.push_back(std::move(reply));
+  }
   int asked = 0;
+  std::vector<Reply> put_off;
 };
 
 /// A directory of its own, an io_context that the test drives, and clients that wait on threads of their own.
@@ -291,11 +297,51 @@ TEST_F(ControlSocket, a_connection_ends_after_ten_seconds) {
   const int silent = connect();
   const int deaf = connect();
   send(deaf, "large\n");
+  const int patient = connect();
+  send(patient, "later, in twenty seconds\n");
+  const int put_off = connect();
+  send(put_off, "later\n");
   serve(9s);
   EXPECT_EQ(received(silent), "");
   serve(2s);
   EXPECT_EQ(received(silent), "<closed>");
+  EXPECT_EQ(received(put_off), "<closed>");
   EXPECT_TRUE(received(deaf).ends_with("<closed>"));
+  EXPECT_EQ(received(patient), "");
+  for (auto& reply : echo_.put_off) reply.send(std::string("late"));
+  serve();
+  EXPECT_EQ(received(patient), "late\n<closed>");
+}
+
+TEST_F(ControlSocket, an_answer_may_come_later) {
+  const auto control = listen();
+  const int fd = connect();
+  const int forgotten = connect();
+  send(fd, "later\n");
+  serve();
+  send(forgotten, "later\n");
+  serve();
+  ASSERT_EQ(echo_.put_off.size(), 2u);
+  EXPECT_EQ(received(fd), "");
+  EXPECT_EQ(ask_served("x").value(), "[x]");
+  echo_.put_off[0].send(std::string("at last"));
+  echo_.put_off.pop_back();
+  serve();
+  EXPECT_EQ(received(fd), "at last\n<closed>");
+  EXPECT_EQ(received(forgotten), "<closed>") << "without an answer the connection just ends";
+}
+
+TEST_F(ControlSocket, an_answer_for_a_client_that_went_goes_nowhere) {
+  const auto control = listen();
+  const int fd = connect();
+  send(fd, "later\n");
+  serve();
+  ::shutdown(fd, SHUT_RDWR);
+  serve();
+  ASSERT_EQ(echo_.put_off.size(), 1u);
+  echo_.put_off[0].send(fail(Errc::io, "x"));
+  serve();
+  EXPECT_EQ(ask_served("y").value(), "[y]");
 }
 
 TEST_F(ControlSocket, as_many_as_allowed_are_served_at_once_and_one_more_is_closed) {

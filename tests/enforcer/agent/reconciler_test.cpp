@@ -178,6 +178,32 @@ TEST(Reconciler, tells_when_a_flow_may_be_cut) {
   EXPECT_TRUE(reconciler.reconcile().may_cut_flows) << "isolation that comes";
 }
 
+//
+TEST(Reconciler, R_01_an_address_that_is_plugged_in_is_closed_until_its_pod_is_known) {
+  FakeKernel kernel;
+  Reconciler reconciler(settings(), kernel);
+  reconciler.take(upserts(shop()));
+  const auto early = ip("10.7.0.1");
+  reconciler.attach(std::vector{early});
+  EXPECT_TRUE(kernel.tried().empty()) << "nothing before the start";
+  reconciler.start();
+  EXPECT_TRUE(converged(kernel, reconciler));
+  const SetId managed{Shape::managed, net::Direction::ingress, net::Family::ipv4};
+  EXPECT_TRUE(program::holds(*kernel.program(), managed, {early, {}, 0, {}, {}}));
+
+  const auto late = ip("10.7.0.2");
+  reconciler.attach(std::vector{early, late});
+  EXPECT_TRUE(reconciler.waiting());
+  EXPECT_EQ(reconciler.reconcile().kind, Kind::committed);
+  EXPECT_TRUE(converged(kernel, reconciler));
+  EXPECT_TRUE(program::holds(*kernel.program(), managed, {late, {}, 0, {}, {}}));
+  reconciler.attach({});
+  EXPECT_EQ(reconciler.reconcile().kind, Kind::committed);
+  EXPECT_TRUE(converged(kernel, reconciler));
+  EXPECT_FALSE(program::holds(*kernel.program(), managed, {late, {}, 0, {}, {}}));
+  EXPECT_EQ(kernel.tried().size(), 3u);
+}
+
 //
 TEST(Reconciler, R_15_verify_mends_what_somebody_else_did) {
   struct Case {

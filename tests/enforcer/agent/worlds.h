@@ -51,7 +51,8 @@ inline Events upserts(const std::vector<api::Object>& objects) {
 /// Whether the program is what a compilation from scratch gives, up to class numbers.
 inline ::testing::AssertionResult is_of(const program::Program& program, const Reconciler& reconciler) {
   const auto& compiler = reconciler.compiler();
-  const auto wanted = compile::canonical(compile::compile(compiler.cluster(), compiler.settings()));
+  const auto wanted =
+      compile::canonical(compile::compile(compiler.cluster(), compiler.settings(), compiler.attached()));
   const auto held = compile::canonical(program);
   if (held == wanted) return ::testing::AssertionSuccess();
   const auto text = diff::text_of(diff::changes_between(held, wanted));
