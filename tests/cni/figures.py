@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Time and memory of podfence-cni beside Debian's tuning and firewall in one run: figures.py --plugin PROGRAM [-n N]
+"""Time and memory of podfence-cni beside Debian's tuning and firewall in one run:
+figures.py --plugin PROGRAM [--agent PROGRAM] [-n N]; without an agent it is one that only says yes.
 The method is in README.md of this folder."""
 import argparse
 import json
@@ -101,9 +102,10 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--plugin", required=True)
     parser.add_argument("-n", type=int, default=200)
+    parser.add_argument("--agent")
     options = parser.parse_args()
     work, pods = node.Workspace(options.plugin), node.Pods()
-    agent = node.Agent(work.socket)
+    agent = node.RealAgent(options.agent, work) if options.agent else node.Agent(work.socket)
     try:
         pod = pods.new("pod")
         bridge = {

@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import signal
 import socketserver
 import subprocess
 import sys
@@ -92,6 +93,23 @@ class Agent:
         self.server.shutdown()
         self.server.server_close()
         os.unlink(self.socket)
+
+
+class RealAgent:
+    """The program, with the objects of the workspace's folder "objects". Its socket becomes the workspace's."""
+
+    def __init__(self, program, work):
+        os.makedirs(work.file("objects"), exist_ok=True)
+        work.socket = work.file("run", "agent.sock")
+        with open(work.file("agent.log"), "a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [program, "agent", "--source", f"dir:{work.file('objects')}", "--node", "node-1", "--state-dir",
+                 work.file("state"), "--socket", work.socket, "--flow-log", work.file("flows.jsonl")],
+                stdout=log, stderr=log)  # fmt: skip
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        self.process.wait(30)
 
 
 class Workspace:
