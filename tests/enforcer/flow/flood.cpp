@@ -101,7 +101,7 @@ void Reader::change(std::vector<api::Object> objects) {
 }
 
 void Reader::tick() {
-  std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  std::this_thread::sleep_for(std::chrono::milliseconds(250));  // the kernel flushes after 100
   now_ += std::chrono::seconds(1);
   pipeline_.on_tick(now_, counters());
 }

@@ -26,7 +26,7 @@ void send_denied(int count, int ports = 10, int source = 1);
 CounterPackets counters();
 std::uint64_t denied(const CounterPackets& packets);
 
-/// A pipeline with a clock of its own: a tick takes 150 ms and tells it that a second went by.
+/// A pipeline with a clock of its own: a tick takes 250 ms and tells it that a second went by.
 class Reader {
  public:
   Reader(const Directory& directory, const NflogSettings& nflog = {}, const std::string& log = "flows.jsonl");
