@@ -16,13 +16,15 @@
 namespace podfence::flow::test {
 namespace {
 
-PipelineConfig config_for(const Directory& directory, const NflogSettings& nflog, const std::string& log) {
+PipelineConfig config_for(const Directory& directory, const NflogSettings& nflog, const std::string& log,
+                          std::chrono::milliseconds window) {
   PipelineConfig config;
   config.node = "n1";
   config.instance = std::to_string(::getpid());
   config.flow_log = log == "-" ? log : directory.file(log);
   config.state_dir = directory.file("state");
   config.nflog = nflog;
+  config.window = window;
   return config;
 }
 
@@ -86,8 +88,9 @@ std::uint64_t denied(const CounterPackets& packets) {
   return packets.at("denied_in") + packets.at("denied_out") + packets.at("unknown_in") + packets.at("unknown_out");
 }
 
-Reader::Reader(const Directory& directory, const NflogSettings& nflog, const std::string& log)
-    : now_(std::chrono::system_clock::now()), pipeline_(config_for(directory, nflog, log), cluster_, now_) {
+Reader::Reader(const Directory& directory, const NflogSettings& nflog, const std::string& log,
+               std::chrono::milliseconds window)
+    : now_(std::chrono::system_clock::now()), pipeline_(config_for(directory, nflog, log, window), cluster_, now_) {
   pipeline_.after_commit(now_, now_);
 }
 

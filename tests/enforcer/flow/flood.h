@@ -29,7 +29,8 @@ std::uint64_t denied(const CounterPackets& packets);
 /// A pipeline with a clock of its own: a tick takes 250 ms and tells it that a second went by.
 class Reader {
  public:
-  Reader(const Directory& directory, const NflogSettings& nflog = {}, const std::string& log = "flows.jsonl");
+  Reader(const Directory& directory, const NflogSettings& nflog = {}, const std::string& log = "flows.jsonl",
+         std::chrono::milliseconds window = std::chrono::seconds(5));
 
   FlowPipeline& pipeline() { return pipeline_; }
   /// The cluster changes, and the kernel with it.

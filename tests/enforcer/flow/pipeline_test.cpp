@@ -159,7 +159,8 @@ TEST_F(FlowPipelineTest, AReaderThatIsKilledAtAnyMomentLeavesTheAccountExact) {
     for (int run = 0; run < 12; ++run) {
       const pid_t child = ::fork();
       if (child == 0) {
-        Reader reader(directory_);
+        // Windows of a tick, so that a short life writes too.
+        Reader reader(directory_, {}, "flows.jsonl", std::chrono::seconds(1));
         for (;;) {
           reader.pipeline().on_readable(std::chrono::system_clock::now());
           reader.tick();
