@@ -109,8 +109,7 @@ class Agent final : public Answerer, private CniHost {
   std::string trouble() const override { return activity_.last_error; }
   const compile::Compiler& compiler() const override { return reconciler_->compiler(); }
   kernel::Kernel& kernel() override { return *kernel_; }
-  Result<> end_flows(std::span<const net::IpAddr> addresses) override;
-  bool flows_waiting() const override { return revoke_waiting_; }
+  Result<> end_flows(const std::vector<net::IpAddr>& addresses) override;
 
   StatusInputs status_inputs();
   Result<std::string> answer(const Request& request);
@@ -363,6 +362,7 @@ void Agent::revoke() {
     spdlog::warn("event=revoke_failed error=\"{}\"", revoked.error().what());
     return revoke_soon();
   }
+  cni_->on_flows_cut();
   activity_.flows_revoked += revoked->cleared;
   if (revoked->cleared != 0) {
     spdlog::info("event=flows_revoked walked={} labelled={} revoked={}", revoked->walked, revoked->labelled,
@@ -370,10 +370,10 @@ void Agent::revoke() {
   }
 }
 
-Result<> Agent::end_flows(std::span<const net::IpAddr> addresses) {
+Result<> Agent::end_flows(const std::vector<net::IpAddr>& addresses) {
   const auto still_allowed = [&](const net::Flow& flow) {
-    return std::none_of(addresses.begin(), addresses.end(),
-                        [&](const net::IpAddr& ip) { return flow.source == ip || flow.destination == ip; });
+    return !std::binary_search(addresses.begin(), addresses.end(), flow.source) &&
+           !std::binary_search(addresses.begin(), addresses.end(), flow.destination);
   };
   const auto ended = conntrack::revoke(*conntrack_, config_.program.label_bit, still_allowed);
   if (!ended) return fail(ended.error());

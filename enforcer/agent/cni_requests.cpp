@@ -28,7 +28,6 @@ constexpr milliseconds default_deadline{10'000};
 constexpr milliseconds longest_deadline{120'000};
 constexpr milliseconds answer_margin{200};       // so that the plugin hears the reason before it gives up by itself
 constexpr milliseconds removal_deadline{1'000};  // a DEL succeeds in any case
-constexpr milliseconds ended_pause{100};
 constexpr std::size_t most_addresses = 256;
 
 constexpr const char* ok = R"({"ok":true})";
@@ -92,7 +91,7 @@ std::string cni_error(std::string_view what, int code) {
 }
 
 CniRequests::CniRequests(boost::asio::io_context& io, sandbox::Registry& registry, CniHost& host)
-    : io_(io), registry_(registry), host_(host), ended_timer_(io) {}
+    : io_(io), registry_(registry), host_(host) {}
 
 void CniRequests::take(const Request& request, Reply reply) {
   replay_journal();
@@ -162,7 +161,8 @@ std::string CniRequests::status() const {
 
 Result<> CniRequests::plug(Attachment attachment) {
   for (const auto& ip : attachment.addresses) {
-    if (registry_.attachments().claimant(ip) == nullptr) fresh_.insert(ip);
+    const auto* claimant = registry_.attachments().claimant(ip);
+    if (claimant == nullptr || claimant->key != attachment.key) fresh_.insert(ip);
   }
   auto events = registry_.add(std::move(attachment));
   if (!events) return fail(events.error());
@@ -177,9 +177,6 @@ void CniRequests::unplug(const std::vector<Key>& keys) {
     auto removed = registry_.remove(key);
     if (!removed.fault) spdlog::warn("event=attachment_file_stays error=\"{}\"", removed.fault.error().what());
     events.insert(events.end(), removed.events.begin(), removed.events.end());
-    for (const auto& ip : removed.addresses) {
-      if (registry_.attachments().claimant(ip) == nullptr) ended_.insert(ip);
-    }
   }
   host_.change(events, registry_.attachments().addresses());
 }
@@ -204,7 +201,6 @@ void CniRequests::hold(Waiting waiting, milliseconds time) {
 
 void CniRequests::on_committed() {
   end_flows_of_new();
-  end_flows_soon();
   for (auto& [key, adopted] : adopted_) adopted.committed = true;
   open_adopted();
   std::list<Waiting> answered;
@@ -238,37 +234,22 @@ std::string CniRequests::done(const Waiting& waiting) const {
 }
 
 /// A flow of an address's former pod must not pass to the next one as established (X-03). Within the node's ranges an
-/// address without a pod is closed, so that no flow of it gets the label; elsewhere one may have.
+/// address without a pod is closed, so that once the flows of its last pod are cut none has the label; elsewhere one
+/// may.
 void CniRequests::end_flows_of_new() {
-  std::vector<net::IpAddr> doubtful;
+  for (const auto& ip : registry_.take_lost()) lost_.insert(ip);
+  std::set<net::IpAddr> doubtful;
   for (const auto& ip : fresh_) {
-    const bool clean = in_managed_range(host_.compiler(), ip) && ended_.count(ip) == 0 && !host_.flows_waiting();
-    if (!clean) doubtful.push_back(ip);
+    if (!flows_cut_ || lost_.count(ip) != 0 || !in_managed_range(host_.compiler(), ip)) doubtful.insert(ip);
   }
   fresh_.clear();
   if (doubtful.empty()) return;
-  if (auto done = host_.end_flows(doubtful); !done) {
+  doubtful.insert(lost_.begin(), lost_.end());  // the walk is the same, and those after these need none
+  if (auto done = host_.end_flows({doubtful.begin(), doubtful.end()}); !done) {
     spdlog::warn("event=flows_not_ended error=\"{}\"", done.error().what());
-    return ended_.insert(doubtful.begin(), doubtful.end()), void();
+    return;
   }
-  for (const auto& ip : doubtful) ended_.erase(ip);
-}
-
-void CniRequests::end_flows_soon() {
-  if (ended_.empty() || ending_) return;
-  ending_ = true;
-  ended_timer_.expires_after(ended_pause);
-  ended_timer_.async_wait([this](boost::system::error_code ec) {
-    if (ec) return;
-    ending_ = false;
-    const std::vector<net::IpAddr> addresses(ended_.begin(), ended_.end());
-    if (auto done = host_.end_flows(addresses)) {
-      ended_.clear();
-    } else {
-      spdlog::warn("event=flows_not_ended error=\"{}\"", done.error().what());
-      end_flows_soon();
-    }
-  });
+  lost_.clear();
 }
 
 void CniRequests::replay_journal() {

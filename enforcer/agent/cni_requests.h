@@ -37,10 +37,8 @@ class CniHost {
   virtual std::string trouble() const = 0;
   virtual const compile::Compiler& compiler() const = 0;
   virtual kernel::Kernel& kernel() = 0;
-  /// Established flows of these addresses are judged anew from now on.
-  virtual Result<> end_flows(std::span<const net::IpAddr> addresses) = 0;
-  /// Whether established flows still wait to be judged anew after an earlier change.
-  virtual bool flows_waiting() const = 0;
+  /// Established flows of these addresses (sorted) are judged anew from now on. Costs a walk of conntrack.
+  virtual Result<> end_flows(const std::vector<net::IpAddr>& addresses) = 0;
 };
 
 class CniRequests {
@@ -53,6 +51,11 @@ class CniRequests {
 
   /// The kernel holds all that was known before.
   void on_committed();
+  /// Every established flow that the program forbids has been cut, after the last commit.
+  void on_flows_cut() {
+    lost_.clear();
+    flows_cut_ = true;
+  }
   /// What the plugin left while nobody answered: at the start, before any request, and now and then.
   void replay_journal();
 
@@ -82,7 +85,6 @@ class CniRequests {
   std::string done(const Waiting& waiting) const;
   void open_adopted();
   void end_flows_of_new();
-  void end_flows_soon();
   Result<> check_interface(const sandbox::Attachment& told) const;
   Result<> check_kernel(const sandbox::Attachment& known) const;
 
@@ -91,9 +93,8 @@ class CniRequests {
   CniHost& host_;
   std::list<Waiting> waiting_;
   std::set<net::IpAddr> fresh_;  // plugged in since the last commit
-  std::set<net::IpAddr> ended_;  // unplugged, and flows of theirs may carry the label still
-  boost::asio::steady_timer ended_timer_;
-  bool ending_ = false;
+  bool flows_cut_ = false;       // once since the start
+  std::set<net::IpAddr> lost_;   // by a pod, and established flows of its may carry the label still
   struct Adopted {
     sandbox::JournalFiles::Entry entry;
     bool committed = false;

@@ -46,7 +46,7 @@ Join::Events Join::take(std::span<const store::Event> events) {
     if (remove.key.kind == api::Kind::pod) {
       const auto at = locals_.find({remove.key.namespace_, remove.key.name});
       // The same rule as the cluster's: a late removal of another uid is nothing.
-      if (at != locals_.end() && (remove.uid.empty() || remove.uid == at->second.object.meta.uid)) locals_.erase(at);
+      if (remove.uid.empty() || (at != locals_.end() && remove.uid == at->second.object.meta.uid)) forget(at);
     }
     out.push_back(event);
   }
@@ -56,7 +56,7 @@ Join::Events Join::take(std::span<const store::Event> events) {
 store::Event Join::take(api::Pod pod) {
   const auto name = name_of(pod);
   if (pod.node != node_ || !has_sandbox(pod)) {
-    locals_.erase(name);
+    forget(locals_.find(name));
     return store::Upsert{std::move(pod)};
   }
   auto& local = locals_[name];
@@ -65,8 +65,21 @@ store::Event Join::take(api::Pod pod) {
   const auto let_go = [&](const net::IpAddr& ip) { return contains(local.object.ips, ip) && !contains(pod.ips, ip); };
   local.retired.erase(std::remove_if(local.retired.begin(), local.retired.end(), let_go), local.retired.end());
   local.object = std::move(pod);
-  local.given = addresses_of(name, local);
+  give(local, addresses_of(name, local));
   return event_of(local.object, local.given);
+}
+
+void Join::give(Local& local, Addresses addresses) {
+  for (const auto& ip : local.given) {
+    if (!contains(addresses, ip)) lost_.push_back(ip);
+  }
+  local.given = std::move(addresses);
+}
+
+void Join::forget(Locals::iterator at) {
+  if (at == locals_.end()) return;
+  give(at->second, {});
+  locals_.erase(at);
 }
 
 Addresses Join::addresses_of(const PodName& name, const Local& local) const {
@@ -132,7 +145,7 @@ Join::Events Join::refresh(const std::vector<const Attachment*>& changed) {
     if (names.count(name) == 0 && !overlap(local.object.ips, touched) && !overlap(local.given, touched)) continue;
     auto now = addresses_of(name, local);
     if (now == local.given) continue;
-    local.given = std::move(now);
+    give(local, std::move(now));
     events.push_back(event_of(local.object, local.given));
   }
   return events;

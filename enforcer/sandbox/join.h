@@ -10,6 +10,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "enforcer/sandbox/attachments.h"
@@ -30,6 +31,9 @@ class Join {
   Events added(const Attachment& added, const std::optional<Attachment>& replaced);
   /// After `removed` was removed from the attachments.
   Events removed(const Attachment& removed);
+
+  /// Addresses that a pod of this node had and has no more, since the last call; some may have another pod by now.
+  std::vector<net::IpAddr> take_lost() { return std::exchange(lost_, {}); }
 
   /// The pod that the sandbox is of, as the source gave it; null while it is not known.
   const api::Pod* pod_of(const Attachment& attachment) const;
@@ -52,11 +56,14 @@ class Join {
   store::Event take(api::Pod pod);
   std::vector<net::IpAddr> addresses_of(const PodName& name, const Local& local) const;
   void retire(const Attachment& gone);
+  void give(Local& local, std::vector<net::IpAddr> addresses);
+  void forget(Locals::iterator at);
   Events refresh(const std::vector<const Attachment*>& changed);
 
   std::string node_;
   const Attachments& attachments_;
   Locals locals_;
+  std::vector<net::IpAddr> lost_;
 };
 
 }  // namespace podfence::sandbox

@@ -69,10 +69,7 @@ Registry::Removed Registry::remove(const Key& key) {
   Removed removed;
   if (auto valid = validate(key); !valid) return removed;  // such a one cannot be known
   removed.fault = files_.erase(key);
-  if (const auto gone = attachments_.remove(key)) {
-    removed.events = join_.removed(*gone);
-    removed.addresses = gone->addresses;
-  }
+  if (const auto gone = attachments_.remove(key)) removed.events = join_.removed(*gone);
   return removed;
 }
 

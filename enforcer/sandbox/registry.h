@@ -30,12 +30,13 @@ class Registry {
   /// at the next start if the sandbox is gone by then.
   struct Removed {
     Events events;
-    std::vector<net::IpAddr> addresses;  // that it had
     Result<> fault;
   };
   Removed remove(const Key& key);
   /// Those of the network that are not among `valid`: other networks' are no concern of its runtime (G4).
   std::vector<Key> invalid(const std::string& network, const std::vector<Key>& valid) const;
+
+  std::vector<net::IpAddr> take_lost() { return join_.take_lost(); }
 
   const Attachments& attachments() const { return attachments_; }
   const Join& join() const { return join_; }

@@ -9,108 +9,15 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 import unittest
 
-from node import Node, inside, namespace, node_object, policy, run
+from cni_node import PORT, CniNode, Sandbox
+from node import inside, namespace, node_object, policy
 
 PODFENCE = None
-PORT = 9000
-
-
-class Sandbox:
-    """A network namespace on a routed veth pair, as a CNI plugin would have left it."""
-
-    def __init__(self, node, number, v4, pod, v6=None):
-        self.id, self.v4, self.pod = f"box{number}", v4, pod
-        self.v6 = v6 or f"fd00:7::{number + 2:x}"
-        self.netns, self.veth = f"{node.prefix}-box{number}", f"box{number}"
-        self.node = node
-        node._add_namespace(self.netns)
-        batch = [f"link add {self.veth} type veth peer name eth0 netns {self.netns}",
-                 f"addr add 169.254.1.1/32 dev {self.veth}", f"addr add fe80::1/64 dev {self.veth} nodad",
-                 f"link set {self.veth} up", f"route replace {v4}/32 dev {self.veth}",
-                 f"route replace {self.v6}/128 dev {self.veth}"]
-        node.ip_batch(node.netns, batch)
-        node.ip_batch(self.netns, [f"addr add {v4}/32 dev eth0", f"addr add {self.v6}/128 dev eth0 nodad",
-                                   "link set eth0 up", "route add 169.254.1.1 dev eth0",
-                                   "route add default via 169.254.1.1", "route add ::/0 via fe80::1 dev eth0"])
-        self.index = json.loads(run("ip", "-n", node.netns, "-j", "link", "show", self.veth).stdout)[0]["ifindex"]
-        self.udp = node.udp(self.netns, PORT)
-
-    def request(self, command="cni.add", **other):
-        return {"command": command, "network": "kbr", "container_id": self.id, "ifname": "eth0",
-                "netns": f"/run/netns/{self.netns}", "host_interface": self.veth, "host_ifindex": self.index,
-                "addresses": [self.v4, self.v6], "pod_namespace": "shop", "pod_name": self.pod,
-                "pod_uid": f"uid-{self.pod}", "deadline_ms": 8000, **other}
-
-    def key(self, command="cni.del"):
-        return {"command": command, "network": "kbr", "container_id": self.id, "ifname": "eth0"}
-
-    def manifest(self, labels, ips=()):
-        """As the API server shows a pod that was just scheduled: without addresses."""
-        return {"apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": self.pod, "namespace": "shop", "labels": labels, "uid": f"uid-{self.pod}"},
-                "spec": {"nodeName": "node-a", "containers": [{"name": "main"}]},
-                "status": {"phase": "Running" if ips else "Pending", "podIPs": [{"ip": ip} for ip in ips]}}
-
-    def unplug(self):
-        self.udp.close()
-        run("ip", "netns", "del", self.netns)
-        self.node.namespaces.remove(self.netns)
-        self.node.until(lambda: run("ip", "-n", self.node.netns, "link", "show", self.veth, check=False).returncode,
-                        "the host interface goes")
-
-
-class CniNode(Node):
-    def ip_batch(self, netns, lines):
-        run("ip", "-n", netns, "-batch", "-", input="\n".join(lines) + "\n")
-
-    def udp(self, netns, port=0):
-        with inside(netns):
-            s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        s.bind(("0.0.0.0", port))
-        s.settimeout(0.3)
-        return s
-
-    def launch(self, *more):
-        """Starts the agent and waits for nothing."""
-        with open(os.path.join(self.directory, "agent.log"), "a", encoding="utf-8") as log:
-            self.agent = subprocess.Popen(
-                ["ip", "netns", "exec", self.netns, self.binary, "agent", "--source", f"dir:{self.objects}", "--node",
-                 "node-a", "--socket", self.socket, "--state-dir", self.state, "--flow-log", self.flow_log, *more],
-                stdout=log, stderr=log)
-
-    def ask(self, request, timeout=15):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-            s.settimeout(timeout)
-            s.connect(self.socket)
-            s.sendall(json.dumps(request).encode() + b"\n" if isinstance(request, dict) else request)
-            answer = b""
-            while not answer.endswith(b"\n"):
-                more = s.recv(65536)
-                if not more:
-                    raise ConnectionError("no answer")
-                answer += more
-        return json.loads(answer)
-
-    def ask_until(self, request, seconds=60):
-        """As the plugin does: again and again while the agent is away. The answer, however it is."""
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                return self.ask(request)
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-
-    def set_has(self, name, address):
-        return self.exec("nft", "get", "element", "inet", "podfence", name, f"{{ {address} }}",
-                         check=False).returncode == 0
 
 
 class CniTest(unittest.TestCase):
@@ -165,6 +72,16 @@ class CniTest(unittest.TestCase):
         except TimeoutError:
             return False
 
+    def talk(self, source, box):
+        """Both say something: only then conntrack calls the flow established."""
+        source.sendto(b"ping", (box.v4, PORT))
+        try:
+            text, peer = box.udp.recvfrom(100)
+            box.udp.sendto(b"pong", peer)
+            return text == b"ping" and source.recv(100) == b"pong"
+        except TimeoutError:
+            return False
+
     def sends(self, box, pod, sink):
         box.udp.sendto(b"out", (pod.v4, sink.getsockname()[1]))
         try:
@@ -177,13 +94,19 @@ class CniTest(unittest.TestCase):
                 "namespaceSelector": {"matchLabels": {"team": "people"}}}
         return policy("only-client", "shop", {"app": "web"}, ingress=[{"from": [peer]}])
 
+    def open_to_all(self):
+        """Isolates and admits: such flows get the label that lets them pass as established."""
+        return policy("open-to-all", "shop", {"app": "open"}, ingress=[{}])
+
     def attached(self):
         return {a["container_id"] for a in self.node.status()["attachments"]}
 
     def test_a_pod_is_closed_until_its_object_is_known(self):  # R-01, R-03
+        out = policy("out", "people", {"app": "client"}, egress=[{}])
+        self.write_world(policies=[out])
         self.start()
         web = self.box("web")
-        self.assertTrue(self.gets(self.from_client, web), "nobody closed it before it was plugged in")
+        self.assertTrue(self.talk(self.from_client, web), "nobody closed it before it was plugged in")
         self.plug(web, known=False)
         self.assertFalse(self.gets(self.from_client, web, b"in"), "and an established flow neither")
         self.assertFalse(self.sends(web, self.client, self.from_client))
@@ -193,7 +116,7 @@ class CniTest(unittest.TestCase):
         self.assertTrue(self.gets(probe, web, b"probe"), "the node reaches its pods")
         explained = self.node.podfence("explain", "people/client", f"{web.v4}:{PORT}/UDP", "--socket", self.node.socket)
         self.assertEqual(explained.returncode, 2, explained.stdout)
-        self.write_world(web.manifest({"app": "web"}), policies=[self.only_client()])
+        self.write_world(web.manifest({"app": "web"}), policies=[self.only_client(), out])
         self.node.until(lambda: self.gets(self.from_client, web), "its policies open it")
         self.assertFalse(self.gets(self.from_other, web, b"from another"))
         self.assertTrue(self.sends(web, self.client, self.from_client))
@@ -241,16 +164,17 @@ class CniTest(unittest.TestCase):
         print(f"  ADD: median {sorted(times)[10] * 1000:.2f} ms, worst {max(times) * 1000:.2f} ms", file=sys.stderr)
 
     def test_an_address_goes_to_the_next_pod_with_nothing_of_the_first(self):  # D-11, D-13, X-03
+        policies = [self.only_client(), self.open_to_all()]
         for within, order in ((False, "del first"), (True, "del first"), (False, "del last"), (True, "del last")):
             with self.subTest(within=within, order=order):
                 address = "10.1.0.77" if within else "10.7.0.77"
                 first = self.box("first", address)
-                self.write_world(first.manifest({"app": "open"}), policies=[self.only_client()])
+                self.write_world(first.manifest({"app": "open"}), policies=policies)
                 if not self.node.agent:
                     self.start()
                 self.plug(first)
-                self.node.until(lambda: self.gets(self.from_other, first), "open")  # a flow with the label
-                self.write_world(first.manifest({"app": "open"}, [address]), policies=[self.only_client()])
+                self.node.until(lambda: self.talk(self.from_other, first), "open")  # a flow with the label
+                self.write_world(first.manifest({"app": "open"}, [address]), policies=policies)
                 first.unplug()
                 if order == "del first":
                     self.assertEqual(self.node.ask(first.key()), {"ok": True})
@@ -258,7 +182,7 @@ class CniTest(unittest.TestCase):
                     self.assertFalse(self.node.set_has("known4", address), "whatever the object's status says")
                 second = self.box("second", address)
                 self.write_world(first.manifest({"app": "open"}, [address]), second.manifest({"app": "web"}),
-                                 policies=[self.only_client()])
+                                 policies=policies)
                 self.plug(second)
                 self.assertFalse(self.gets(self.from_other, second, b"the first one's flow"))
                 self.node.until(lambda: self.gets(self.from_client, second), "its own policy opens it")

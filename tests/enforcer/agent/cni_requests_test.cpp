@@ -51,11 +51,10 @@ class Agent final : public CniHost {
   std::string trouble() const override { return error; }
   const compile::Compiler& compiler() const override { return reconciler.compiler(); }
   kernel::Kernel& kernel() override { return fake; }
-  Result<> end_flows(std::span<const net::IpAddr> addresses) override {
+  Result<> end_flows(const std::vector<net::IpAddr>& addresses) override {
     for (const auto& ip : addresses) ended.push_back(ip.text());
     return {};
   }
-  bool flows_waiting() const override { return false; }
 
   void commit() {
     const auto outcome = reconciler.reconcile();
@@ -192,6 +191,7 @@ TEST_F(CniRequestsTest, del_takes_the_address_and_ends_its_flows) {  // D3, D-11
   Agent agent(state_);
   agent.hear({node("n1").pod_cidr("10.0.0.0/24"), pod("web").ip("10.0.0.2")});
   agent.commit();
+  agent.requests->on_flows_cut();
   agent.ask(add("a", "10.0.0.2"));
   agent.commit();
   EXPECT_TRUE(agent.ended.empty()) << "within the node's range nothing is labelled that has no pod";
@@ -203,11 +203,14 @@ TEST_F(CniRequestsTest, del_takes_the_address_and_ends_its_flows) {  // D3, D-11
   agent.ask(add("b", "10.0.0.2"));
   agent.commit();
   EXPECT_EQ(agent.ended, std::vector<std::string>{"10.0.0.2"}) << "before the next pod is acknowledged";
+  agent.ask(add("c", "10.0.0.2"));
+  agent.commit();
+  EXPECT_EQ(agent.ended.size(), 1U) << "the same pod's next sandbox: its flows are the pod's";
   const auto again = agent.ask(del("a"));
   agent.commit();
   EXPECT_EQ(again->got.size(), 1U);
   EXPECT_TRUE(agent.holds(program::Shape::known, "10.0.0.2")) << "A10: it is the later sandbox's";
-  EXPECT_EQ(files(), 1U);
+  EXPECT_EQ(files(), 2U);
 }
 
 TEST_F(CniRequestsTest, flows_of_an_address_beside_the_nodes_ranges_end_before_it_is_acknowledged) {
@@ -222,8 +225,26 @@ TEST_F(CniRequestsTest, flows_of_an_address_beside_the_nodes_ranges_end_before_i
   EXPECT_EQ(agent.ended.size(), 1U) << "said again";
   agent.ask(del("a"));
   agent.commit();
-  agent.pass(200ms);
+  EXPECT_EQ(agent.ended.size(), 1U) << "nobody has it now";
+  agent.ask(add("b", "10.0.0.2"));
+  agent.commit();
   EXPECT_EQ(agent.ended.size(), 2U);
+}
+
+TEST_F(CniRequestsTest, an_address_in_the_nodes_range_needs_no_walk_once_its_last_pods_flows_are_cut) {
+  Agent agent(state_);
+  agent.hear({node("n1").pod_cidr("10.0.0.0/24"), pod("old").ip("10.0.0.2"), pod("other").ip("10.0.0.3"), pod("web")});
+  agent.commit();
+  agent.ask(add("a", "10.0.0.2"));
+  agent.commit();
+  EXPECT_EQ(agent.ended.size(), 1U) << "another pod had it, which was never plugged in by us";
+  agent.reconciler.take(
+      agent.registry->take(std::vector<store::Event>{store::Remove{{api::Kind::pod, "default", "other"}, ""}}));
+  agent.commit();
+  agent.requests->on_flows_cut();
+  agent.ask(add("b", "10.0.0.3"));
+  agent.commit();
+  EXPECT_EQ(agent.ended.size(), 1U);
 }
 
 TEST_F(CniRequestsTest, del_is_answered_by_an_agent_that_does_not_enforce_yet) {  // D7

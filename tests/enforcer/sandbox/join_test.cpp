@@ -186,6 +186,33 @@ TEST(Join, a_late_removal_of_another_pod_of_that_name_is_nothing) {  // D-13
   EXPECT_EQ(p.remove("a"), 0U);
 }
 
+TEST(Join, tells_which_addresses_pods_have_lost) {
+  Plugged p;
+  const auto lost = [&] {
+    std::string text;
+    for (const auto& ip : p.join.take_lost()) text += ip.text() + " ";
+    return text;
+  };
+  p.upsert(pod("web").ip("10.0.0.2"));
+  p.upsert(pod("db").ip("10.0.0.3"));
+  p.add(plugged("a", "web", {"10.0.0.2"}));
+  EXPECT_EQ(lost(), "");
+  p.add(plugged("b", "new", {"10.0.0.2"}));
+  EXPECT_EQ(lost(), "10.0.0.2 ") << "another sandbox has it";
+  p.remove_pod("db");
+  EXPECT_EQ(lost(), "10.0.0.3 ") << "its object went";
+  p.upsert(pod("db").ip("10.0.0.3"));
+  p.upsert(pod("db").ip("10.0.0.4"));
+  EXPECT_EQ(lost(), "10.0.0.3 ") << "its status names another";
+  p.add(plugged("c", "db", {"10.0.0.4"}));
+  p.add(plugged("d", "db", {"10.0.0.4"}));
+  p.remove("c");
+  EXPECT_EQ(lost(), "") << "its next sandbox has the same";
+  p.remove("d");
+  EXPECT_EQ(lost(), "10.0.0.4 ");
+  EXPECT_EQ(lost(), "");
+}
+
 TEST(Join, tells_which_pods_were_plugged_in_by_nobody) {
   Plugged p;
   p.upsert(pod("before").ip("10.0.0.2"));
