@@ -68,12 +68,13 @@ inline ::testing::AssertionResult converged(const test::FakeKernel& kernel, cons
 struct History {
   test::World start;
   std::vector<Events> steps;
+  test::World end;
 };
 
 inline History random_history(test::Random& random, std::size_t steps) {
-  History history{test::random_world(random), {}};
-  auto world = history.start;
-  for (std::size_t i = 0; i < steps; ++i) history.steps.push_back(test::random_step(random, world));
+  History history{test::random_world(random), {}, {}};
+  history.end = history.start;
+  for (std::size_t i = 0; i < steps; ++i) history.steps.push_back(test::random_step(random, history.end));
   return history;
 }
 
