@@ -7,14 +7,15 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <fstream>
 #include <stdexcept>
 #include <thread>
+#include <tuple>
+
+#include "enforcer/netlink/attribute.h"
 
 namespace podfence::test {
 namespace {
@@ -46,6 +47,7 @@ class Message {
   nlmsghdr* header_;
 };
 
+constexpr int operational = 6;  // IF_OPER_UP of <linux/if.h>, which does not go together with <net/if.h>
 constexpr std::uint16_t create = NLM_F_CREATE | NLM_F_EXCL;
 
 std::uint8_t family_number(net::Family family) {
@@ -56,6 +58,15 @@ netlink::Socket open_route_socket() {
   auto socket = netlink::Socket::open(NETLINK_ROUTE);
   if (!socket) throw std::runtime_error(socket.error().what());
   return std::move(*socket);
+}
+
+template <class Condition>
+void wait_until(Condition holds, const std::string& otherwise) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > end) throw std::runtime_error(otherwise);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 int index_of(const std::string& name) {
@@ -144,19 +155,41 @@ void Rtnl::set_up(const std::string& name) {
   send(m.get(), "raising " + name);
 }
 
+/// Not IFF_RUNNING: the kernel shows that while it does not know yet, too.
+bool Rtnl::is_operational(const std::string& name) {
+  Message m(RTM_GETLINK, 0);
+  m.extra<ifinfomsg>().ifi_index = index_of(name);
+  bool up = false;
+  const auto asked = socket_.query(m.get(), [&](const nlmsghdr* answer) {
+    netlink::for_each_attribute(netlink::attributes_of(answer, sizeof(ifinfomsg)), [&](const netlink::Attribute& a) {
+      if (a.type == IFLA_OPERSTATE && a.value.size() == 1) up = std::to_integer<int>(a.value[0]) == operational;
+    });
+  });
+  if (!asked) throw std::runtime_error(name + ": " + asked.error().what());
+  return up;
+}
+
+bool Rtnl::is_local(const net::IpAddr& ip) {
+  Message m(RTM_GETROUTE, 0);
+  auto& header = m.extra<rtmsg>();
+  header.rtm_family = family_number(ip.family());
+  header.rtm_dst_len = ip.family() == net::Family::ipv4 ? 32 : 128;
+  m.put(RTA_DST, ip);
+  bool local = false;
+  // Without any route there is an error for an answer, which is a no as well.
+  std::ignore = socket_.query(m.get(), [&](const nlmsghdr* answer) {
+    local = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(answer))->rtm_type == RTN_LOCAL;
+  });
+  return local;
+}
+
+void Rtnl::wait_for_address(const net::IpAddr& ip) {
+  wait_until([&] { return is_local(ip); }, "address " + ip.text() + " does not become local");
+}
+
 void Rtnl::wait_for_carrier(const std::string& name) {
-  const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  ifreq request{};
-  name.copy(request.ifr_name, sizeof(request.ifr_name) - 1);
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  bool running = false;
-  while (!running && std::chrono::steady_clock::now() < end) {
-    running = ::ioctl(fd, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_RUNNING) != 0;
-    if (!running) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  ::close(fd);
-  if (!running) throw std::runtime_error("no carrier on " + name);
-  // The flag comes a little before the queue; both change under the lock that this request waits for.
+  wait_until([&] { return is_operational(name); }, "no carrier on " + name);
+  // The state comes a little before the queue; both change under the lock that this request waits for.
   set_up(name);
 }
 

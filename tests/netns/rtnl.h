@@ -37,6 +37,8 @@ class Rtnl {
   void remove_link(const std::string& name);
   /// The whole address as its own block, usable at once (no duplicate address detection).
   void add_address(const std::string& name, const net::IpAddr& ip, std::uint8_t length);
+  /// Until the kernel takes packets for an address of its own: for IPv6, work that it puts off.
+  void wait_for_address(const net::IpAddr& ip);
 
   struct Route {
     net::Cidr to;
@@ -52,6 +54,8 @@ class Rtnl {
 
  private:
   void send(nlmsghdr* message, const std::string& what);
+  bool is_operational(const std::string& name);
+  bool is_local(const net::IpAddr& ip);
   netlink::Socket socket_;
 };
 

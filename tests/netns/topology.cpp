@@ -117,17 +117,22 @@ Topology::Topology(const TopologySpec& spec) {
     set_up_inside(place, own, spec.attachment);
   }
   set_up_outside();
-  wait_for_carriers();
+  wait_until_ready();
   if (spec.attachment == Attachment::bridged) link_bridged_pods();
 }
 
-void Topology::wait_for_carriers() {
+void Topology::wait_until_ready() {
   for (Place place = at_outside; place < places(); ++place) {
     node_.wait_for_carrier(host_interface(place));
     enter(place);
     Rtnl().wait_for_carrier(inner_name);
     back_to_node();
   }
+  for (const auto& [ip, place] : owners_) {
+    enter(place);
+    Rtnl().wait_for_address(ip);
+  }
+  back_to_node();
 }
 
 void Topology::prepare_node(const TopologySpec& spec) {

@@ -74,7 +74,7 @@ class Topology {
   void attach_outside(const TopologySpec& spec);
   void set_up_outside();
   void link_bridged_pods();
-  void wait_for_carriers();
+  void wait_until_ready();
 
   std::vector<Netns> spaces_;
   Rtnl node_;

@@ -134,6 +134,37 @@ TEST_P(OnEachAttachment, LinkLocalAddressesMaySpeakIcmpv6Only) {
   }));
 }
 
+/// Sends an ARP request as a pod would, with any sender.
+void send_arp(const Topology& topology, const net::IpAddr& sender, const net::IpAddr& target) {
+  const test::Socket socket(topology, at_a, AF_PACKET, SOCK_RAW, 0);
+  topology.enter(at_a);
+  sockaddr_ll to{};
+  to.sll_family = AF_PACKET;
+  to.sll_ifindex = static_cast<int>(if_nametoindex("eth0"));
+  topology.back_to_node();
+  const auto frame = test::arp_request({Topology::inner_mac(at_a), sender, target});
+  const auto* address = static_cast<const sockaddr*>(static_cast<const void*>(&to));
+  EXPECT_GT(::sendto(socket.fd(), frame.data(), frame.size(), 0, address, sizeof(to)), 0);
+}
+
+// a pod asks by ARP for others, and probes for itself; it may not claim another's address.
+TEST_P(OnEachAttachment, X_09_ArpIsForOwnAddresses) {
+  EXPECT_TRUE(in_new_netns([] {
+    Scene scene(GetParam());
+    scene.set(Scene::both());
+    test::FrameListener answers(scene.topology, at_a, ETH_P_ARP);
+    const auto gateway = "169.254.1.1"_ip;
+    send_arp(scene.topology, "10.0.1.1"_ip, gateway);
+    EXPECT_TRUE(answers.hears(test::patient));
+    send_arp(scene.topology, "0.0.0.0"_ip, gateway);
+    EXPECT_TRUE(answers.hears(test::patient));
+    EXPECT_EQ(scene.spoofed(), 0U);
+    send_arp(scene.topology, "10.0.1.2"_ip, gateway);
+    EXPECT_FALSE(answers.hears());
+    EXPECT_EQ(scene.spoofed(), 1U);
+  }));
+}
+
 TEST_P(OnEachAttachment, FollowsThePodsAndOpensNoOther) {
   EXPECT_TRUE(in_new_netns([] {
     Scene scene(GetParam());
