@@ -170,7 +170,8 @@ Result<> Agent::start() {
   }
 
   if (auto opened = open_sandboxes(); !opened) return opened;
-  auto source = source::DirectorySource::open(*directory);
+  auto source = source::DirectorySource::open(*directory,
+                                              {.limits = {}, .last_good_directory = config_.state_dir + "/last-good"});
   if (!source) return fail(std::move(source.error()).in(config_.source));
   source_.emplace(std::move(*source));
 

@@ -1,14 +1,11 @@
 #include "enforcer/flow/account_file.h"
 
-#include <fcntl.h>
 #include <simdjson.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <filesystem>
-#include <system_error>
 
+#include "enforcer/files/files.h"
 #include "policy/base/json_writer.h"
 
 namespace podfence::flow {
@@ -48,21 +45,6 @@ AccountState state_of(simdjson::dom::element root) {
   return state;
 }
 
-Result<> write_whole(const std::string& file, const std::string& text) {
-  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  std::size_t done = 0;
-  int error = fd < 0 ? errno : 0;
-  while (error == 0 && done < text.size()) {
-    const auto n = ::write(fd, text.data() + done, text.size() - done);
-    if (n > 0) done += static_cast<std::size_t>(n);
-    if (n == 0) error = ENOSPC;
-    if (n < 0 && errno != EINTR) error = errno;
-  }
-  if (fd >= 0) ::close(fd);
-  if (error == 0) return {};
-  return fail(Errc::io, file + ": " + std::error_code(error, std::generic_category()).message());
-}
-
 }  // namespace
 
 Result<std::optional<AccountState>> load_account(const std::string& file) {
@@ -79,12 +61,10 @@ Result<std::optional<AccountState>> load_account(const std::string& file) {
 }
 
 Result<> save_account(const std::string& file, const AccountState& state) {
-  std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(file).parent_path(), error);
-  const std::string fresh = file + ".new";
-  if (auto written = write_whole(fresh, json_of(state)); !written) return written;
-  if (::rename(fresh.c_str(), file.c_str()) == 0) return {};
-  return fail(Errc::io, file + ": " + std::error_code(errno, std::generic_category()).message());
+  const auto slash = file.rfind('/');
+  const auto directory = slash == std::string::npos ? std::string(".") : file.substr(0, slash);
+  if (auto made = files::make_directory(directory); !made) return made;
+  return files::write_file(directory, file.substr(slash + 1), json_of(state));
 }
 
 }  // namespace podfence::flow

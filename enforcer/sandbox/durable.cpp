@@ -2,7 +2,7 @@
 
 #include <tuple>
 
-#include "enforcer/sandbox/files.h"
+#include "enforcer/files/files.h"
 
 namespace podfence::sandbox {
 namespace {
@@ -14,20 +14,20 @@ constexpr std::string_view ending = ".json";
 
 Result<AttachmentFiles> AttachmentFiles::open(const std::string& state_dir) {
   AttachmentFiles files(state_dir + "/attachments");
-  if (auto made = make_directory(files.directory_); !made) return fail(made.error());
+  if (auto made = files::make_directory(files.directory_); !made) return fail(made.error());
   return files;
 }
 
 AttachmentFiles::Loaded AttachmentFiles::load() const {
   Loaded loaded;
-  const auto names = names_in(directory_);
+  const auto names = files::names_in(directory_);
   if (!names) {
     loaded.problems.push_back(names.error().what());
     return loaded;
   }
   for (const auto& name : *names) {
     const auto path = directory_ + "/" + name;
-    auto text = read_small_file(path, longest_file);
+    auto text = files::read_small_file(path, longest_file);
     auto attachment = text ? parse_attachment(*text) : fail(text.error());
     if (!attachment) {
       loaded.problems.push_back(text ? path + ": " + attachment.error().what() : attachment.error().what());
@@ -41,16 +41,16 @@ AttachmentFiles::Loaded AttachmentFiles::load() const {
 }
 
 Result<> AttachmentFiles::save(const Attachment& attachment) const {
-  return write_small_file(directory_, attachment.key.text() + std::string(ending), json_of(attachment) + "\n");
+  return files::write_file(directory_, attachment.key.text() + std::string(ending), json_of(attachment) + "\n");
 }
 
 Result<> AttachmentFiles::erase(const Key& key) const {
-  return remove_file(directory_ + "/" + key.text() + std::string(ending));
+  return files::remove_file(directory_ + "/" + key.text() + std::string(ending));
 }
 
 JournalFiles::Read JournalFiles::read() const {
   Read read;
-  const auto names = names_in(directory_);
+  const auto names = files::names_in(directory_);
   if (!names) {
     read.problems.push_back(names.error().what());
     return read;
@@ -62,7 +62,7 @@ JournalFiles::Read JournalFiles::read() const {
       read.problems.push_back(path + ": " + key.error().what());
       continue;
     }
-    auto line = read_small_file(path, longest_file);
+    auto line = files::read_small_file(path, longest_file);
     if (!line) {
       if (line.error().code() != Errc::not_found) read.problems.push_back(line.error().what());
       continue;
@@ -74,12 +74,12 @@ JournalFiles::Read JournalFiles::read() const {
 
 void JournalFiles::erase(const Entry& entry) const {
   const auto path = directory_ + "/" + entry.key.text();
-  const auto now = read_small_file(path, longest_file);
-  if (now && *now == entry.line) std::ignore = remove_file(path);
+  const auto now = files::read_small_file(path, longest_file);
+  if (now && *now == entry.line) std::ignore = files::remove_file(path);
 }
 
 void JournalFiles::erase(const Key& key) const {
-  std::ignore = remove_file(directory_ + "/" + key.text());
+  std::ignore = files::remove_file(directory_ + "/" + key.text());
 }
 
 }  // namespace podfence::sandbox

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "enforcer/sandbox/files.h"
+#include "enforcer/files/files.h"
 #include "enforcer/sandbox/result_cache.h"
 
 namespace podfence::sandbox {
@@ -17,7 +17,7 @@ unsigned index_of_interface(const std::string& name) {
 }  // namespace
 
 bool is_gone(const Attachment& attachment) {
-  const bool has_netns = !attachment.netns.empty() && exists(attachment.netns);
+  const bool has_netns = !attachment.netns.empty() && files::exists(attachment.netns);
   return !has_netns && index_of_interface(attachment.host_interface) == 0;
 }
 

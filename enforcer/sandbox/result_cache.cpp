@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "enforcer/sandbox/files.h"
+#include "enforcer/files/files.h"
 #include "policy/net/cidr.h"
 
 namespace podfence::sandbox {
@@ -142,7 +142,7 @@ Result<std::optional<Attachment>> parse_cached_result(std::string_view json) {
 
 CachedResults read_result_cache(const std::string& directory) {
   CachedResults read;
-  const auto names = names_in(directory);
+  const auto names = files::names_in(directory);
   if (!names) {
     read.problems.push_back(names.error().what());
     return read;
@@ -150,7 +150,7 @@ CachedResults read_result_cache(const std::string& directory) {
   std::vector<std::pair<std::int64_t, Attachment>> found;
   for (const auto& name : *names) {
     const auto path = std::string(directory).append("/").append(name);
-    const auto text = read_small_file(path, longest_file);
+    const auto text = files::read_small_file(path, longest_file);
     if (!text) {
       if (text.error().code() != Errc::not_found) read.problems.push_back(text.error().what());
       continue;

@@ -6,9 +6,11 @@
 #include <cerrno>
 #include <map>
 #include <system_error>
+#include <utility>
 
 #include "enforcer/source/claims.h"
 #include "enforcer/source/fingerprint.h"
+#include "enforcer/source/last_good.h"
 #include "enforcer/source/read_file.h"
 #include "enforcer/source/walk.h"
 #include "enforcer/source/watcher.h"
@@ -25,8 +27,9 @@ struct Known {
   Signature signature;
   bool may_look_the_same = false;  // it was so new that another write might leave the signature as it is
   std::size_t hash = 0;
-  bool decoded = false;  // `hash` is that of a content that was decoded
-  bool good = false;     // what is in force came from a content without errors
+  bool decoded = false;      // `hash` is that of a content that was decoded
+  bool good = false;         // what is in force came from a content without errors
+  bool looked_back = false;  // for a copy of an earlier run's content
   std::vector<api::Diagnostic> diagnostics;
   bool stale = false;
   std::optional<Clock::time_point> stale_since;
@@ -68,8 +71,8 @@ bool FileStatus::has_errors() const {
 }
 
 struct DirectorySource::State {
-  State(std::string path, Options with, Watcher watch)
-      : root(std::move(path)), options(with), watcher(std::move(watch)) {}
+  State(std::string path, Options with, Watcher watch, LastGood copies)
+      : root(std::move(path)), options(std::move(with)), watcher(std::move(watch)), last_good(std::move(copies)) {}
 
   Batch rescan() {
     const Walk found = walk(root, watcher);
@@ -90,6 +93,7 @@ struct DirectorySource::State {
       if (!found.files.contains(file) && !hidden_from_us) gone.push_back(file);
     }
     for (const auto& file : gone) forget(file);
+    if (!std::exchange(cleaned, true) && found.unreadable.empty()) last_good.forget_all_but(found.files);
     for (const auto& file : found.files) {
       if (!looks_the_same(file)) load(file);
     }
@@ -119,12 +123,14 @@ struct DirectorySource::State {
   std::string root;
   Options options;
   Watcher watcher;
+  LastGood last_good;
   std::map<std::string, Known> files;
   std::map<std::string, std::string> problems;  // of directories, and of links that cannot be watched
   Claims claims;
   std::map<std::string, std::vector<api::Object>> loaded;  // until settle()
   std::optional<std::vector<FileStatus>> statuses;
   bool synced = false;
+  bool cleaned = false;  // copies of files that went while nobody looked
 
  private:
   FileStatus status_of(const std::string& file, const Known& known) const {
@@ -148,15 +154,29 @@ struct DirectorySource::State {
 
   void forget(const std::string& file) {
     if (files.erase(file) == 0) return;
+    last_good.forget(file);
     claims.replace(file, {});
     loaded.erase(file);
   }
 
-  /// The last good content stays in force, or the narrow reading of what was never good.
-  static void refuse(Known& known, std::vector<api::Diagnostic> why) {
+  /// The last good content stays in force, be it that of an earlier run; or the narrow reading of what was never good.
+  void refuse(const std::string& file, Known& known, std::vector<api::Diagnostic> why) {
+    look_back(file, known);
     if (!known.stale && known.good) known.stale_since = Clock::now();
     known.stale = known.good;
     known.diagnostics = std::move(why);
+  }
+
+  /// Whether anything good is in force.
+  bool look_back(const std::string& file, Known& known) {
+    if (known.good || std::exchange(known.looked_back, true)) return known.good;
+    const auto copy = last_good.find(file);
+    if (!copy) return false;
+    auto decoded = api::decode_file(file, *copy, options.limits);
+    if (!decoded || decoded->has_errors()) return false;
+    known.good = true;
+    claim(file, known, std::move(decoded->objects));
+    return true;
   }
 
   void load(const std::string& file) {
@@ -168,9 +188,9 @@ struct DirectorySource::State {
       const bool waits = content.error().code() == Errc::busy;
       auto why = whole_file(file, content.error().what(), waits ? api::Severity::note : api::Severity::error);
       if (waits && known.good) return;  // the close of the writer will bring us back
-      return refuse(known, {std::move(why)});
+      return refuse(file, known, {std::move(why)});
     }
-    const std::size_t hash = std::hash<std::string_view>{}(content->text);
+    const std::size_t hash = LastGood::hash_of(content->text);
     known.signature = content->signature;
     known.may_look_the_same = is_fresh(content->signature);
     if (known.decoded && known.hash == hash) return;
@@ -180,39 +200,53 @@ struct DirectorySource::State {
     if (!decoded) {
       std::string what = decoded.error().what();
       if (what.starts_with(file + ": ")) what.erase(0, file.size() + 2);
-      return refuse(known, {whole_file(file, std::move(what))});
+      return refuse(file, known, {whole_file(file, std::move(what))});
     }
     take(file, known, *std::move(decoded));
+    if (!known.good || known.stale) return;
+    if (auto kept = last_good.keep(file, content->text, hash); !kept) {
+      known.diagnostics.push_back(
+          whole_file(file, "is not kept for a restart: " + kept.error().what(), api::Severity::warning));
+    }
   }
 
   void take(const std::string& file, Known& known, api::Decoded decoded) {
-    if (decoded.has_errors() && known.good) return refuse(known, std::move(decoded.diagnostics));
+    if (decoded.has_errors() && look_back(file, known)) return refuse(file, known, std::move(decoded.diagnostics));
     known.good = !decoded.has_errors();
     known.stale = false;
     known.stale_since.reset();
     known.diagnostics = std::move(decoded.diagnostics);
+    claim(file, known, std::move(decoded.objects));
+  }
+
+  void claim(const std::string& file, Known& known, std::vector<api::Object> objects) {
     std::vector<Claim> claimed;
-    claimed.reserve(decoded.objects.size());
+    claimed.reserve(objects.size());
     // Of an object that a file has twice the last one counts, as with kubectl apply.
     std::map<std::string, std::size_t> index;
-    for (std::size_t i = 0; i < decoded.objects.size(); ++i) {
-      const auto [at, added] = index.insert_or_assign(packed(api::key_of(decoded.objects[i])), i);
+    for (std::size_t i = 0; i < objects.size(); ++i) {
+      const auto [at, added] = index.insert_or_assign(packed(api::key_of(objects[i])), i);
       if (added) continue;
       known.diagnostics.push_back(whole_file(file, unpacked(at->first).text() + " is there twice: the last one counts",
                                              api::Severity::warning));
     }
-    for (const auto& [key, i] : index) claimed.push_back({key, fingerprint(decoded.objects[i])});
+    for (const auto& [key, i] : index) claimed.push_back({key, fingerprint(objects[i])});
     claims.replace(file, claimed);
-    loaded[file] = std::move(decoded.objects);
+    loaded[file] = std::move(objects);
   }
 
-  /// The objects of a file that is not at hand: read again.
+  /// The objects of a file that is not at hand: read again, or from the copy of what was good.
   std::vector<api::Object>& objects_of(const std::string& file) {
     const auto [at, added] = loaded.try_emplace(file);
     if (!added) return at->second;
-    const auto content = read_file(file, options.limits.bytes);
-    if (!content) return at->second;
-    auto decoded = api::decode_file(file, content->text, options.limits);
+    const auto known = files.find(file);
+    auto text = known != files.end() && known->second.stale ? last_good.find(file) : std::nullopt;
+    if (!text) {
+      auto content = read_file(file, options.limits.bytes);
+      if (!content) return at->second;
+      text = std::move(content->text);
+    }
+    auto decoded = api::decode_file(file, *text, options.limits);
     if (decoded) at->second = std::move(decoded->objects);
     return at->second;
   }
@@ -260,7 +294,10 @@ Result<DirectorySource> DirectorySource::open(std::string path, Options options)
   if (::stat(path.c_str(), &st) == 0 && !S_ISDIR(st.st_mode)) return fail(Errc::invalid, path + ": is no directory");
   auto watcher = Watcher::open();
   if (!watcher) return fail(std::move(watcher).error());
-  return DirectorySource(std::make_unique<State>(std::move(path), options, std::move(*watcher)));
+  auto last_good = LastGood::open(options.last_good_directory);
+  if (!last_good) return fail(std::move(last_good.error()).in("copies of good files"));
+  return DirectorySource(
+      std::make_unique<State>(std::move(path), std::move(options), std::move(*watcher), std::move(*last_good)));
 }
 
 int DirectorySource::fd() const {

@@ -1,8 +1,8 @@
 #pragma once
 // A directory of manifests as a source of events: every *.yaml, *.yml and *.json below it, watched with inotify. The
 // union of all files is the cluster; an object that is in several files comes from the first one by path. What cannot
-// be read leaves in force what was good last, and is reported. Driven from outside: when fd() is readable (and a moment
-// later, so that bursts come together) call poll().
+// be read leaves in force what was good last, also over a restart, and is reported. Driven from outside: when fd() is
+// readable (and a moment later, so that bursts come together) call poll().
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -17,6 +17,7 @@ namespace podfence::source {
 
 struct Options {
   api::Limits limits;
+  std::string last_good_directory;  // see last_good.h; empty: none
 };
 
 struct Batch {

@@ -9,22 +9,12 @@
 #include <csignal>
 #include <system_error>
 
+#include "enforcer/files/descriptor.h"
+
 namespace podfence::source {
 namespace {
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
+using files::Descriptor;
 
 tl::unexpected<Error> refusal(int error) {
   Errc code = Errc::io;

@@ -12,7 +12,7 @@ import sys
 import time
 import unittest
 
-from node import Node, inside, policy
+from node import OUTSIDE_V4, OUTSIDE_V6, Node, Pod, inside, namespace, policy
 
 PODFENCE = None
 
@@ -94,6 +94,11 @@ class AgentTest(unittest.TestCase):
         self.assertIn("policies.json", problem["file"])
         self.assertTrue(problem["last_good_content"])
         self.assertFalse(self.reach(self.client, self.web), "the last good content is enforced")
+        self.node.end_agent(signal.SIGKILL)
+        self.node.exec("nft", "delete", "table", "inet", "podfence")  # as after a reboot
+        self.node.start_agent()
+        self.assertTrue(self.node.status()["files"][0]["last_good_content"])
+        self.assertFalse(self.reach(self.client, self.web), "also after a restart")
         self.node.write("other.json", self.allow_web())
         self.wait_for(self.client, self.web, True)  # the broken file blocks no other
         self.node.write("policies.json", self.deny_all())
@@ -164,6 +169,21 @@ class AgentTest(unittest.TestCase):
         self.assertEqual((record["verdict"], record["direction"]), ("deny", "ingress"))
         listed = self.node.podfence("flows", "--file", self.node.flow_log)
         self.assertIn("deny-all", listed.stdout)
+
+    def test_a_record_names_a_peer_that_changed_nothing_in_the_kernel(self):
+        self.node.write("policies.json", self.deny_all())
+        self.node.start_agent()
+        commits = self.node.status()["commits"]["count"]
+        far = Pod("far", "abroad", 0, {"app": "far"})
+        far.v4, far.v6 = OUTSIDE_V4, OUTSIDE_V6
+        self.node.write("abroad.json", namespace("abroad"), far.manifest("node-b"))
+        self.node.until(lambda: self.node.podfence("explain", "abroad/far", "shop/web:8080", "--socket",
+                                                   self.node.socket).returncode == 2, "the agent knows the pod")
+        time.sleep(0.1)  # what the two clocks may differ by
+        self.assertFalse(self.node.reaches(self.node.outside, self.web.v4, 8080))
+        self.node.until(lambda: self.node.records(), "a record is written", 12)
+        self.assertEqual(self.node.records()[0]["source"]["k8s"]["pod"], "far")
+        self.assertEqual(self.node.status()["commits"]["count"], commits)
 
     def say_from(self, pod, address, other, text):
         """One UDP packet from an address that the pod was not given."""

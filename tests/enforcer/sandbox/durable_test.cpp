@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "enforcer/files/files.h"
 #include "enforcer/sandbox/durable.h"
-#include "enforcer/sandbox/files.h"
 #include "enforcer/sandbox/result_cache.h"
 #include "tests/enforcer/sandbox/sandboxes.h"
 

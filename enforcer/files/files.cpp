@@ -1,4 +1,4 @@
-#include "enforcer/sandbox/files.h"
+#include "enforcer/files/files.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -12,27 +12,15 @@
 #include <filesystem>
 #include <memory>
 
-namespace podfence::sandbox {
+#include "enforcer/files/descriptor.h"
+
+namespace podfence::files {
 namespace {
 
 Error system_error(const std::string& path) {
   const auto code = errno == ENOENT ? Errc::not_found : errno == EACCES || errno == EPERM ? Errc::permission : Errc::io;
   return Error(code, path + ": " + std::strerror(errno));
 }
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 struct CloseDirectory {
   void operator()(DIR* dir) const { ::closedir(dir); }
@@ -89,7 +77,7 @@ Result<std::string> read_small_file(const std::string& path, std::size_t most_by
   }
 }
 
-Result<> write_small_file(const std::string& directory, const std::string& name, std::string_view text) {
+Result<> write_file(const std::string& directory, const std::string& name, std::string_view text) {
   const auto path = directory + "/" + name;
   const auto temporary = directory + "/.tmp-" + name;
   {
@@ -119,4 +107,4 @@ bool exists(const std::string& path) {
   return ::stat(path.c_str(), &info) == 0;
 }
 
-}  // namespace podfence::sandbox
+}  // namespace podfence::files

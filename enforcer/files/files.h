@@ -8,7 +8,7 @@
 
 #include "policy/base/result.h"
 
-namespace podfence::sandbox {
+namespace podfence::files {
 
 /// Makes it with mode 0700 where it is missing, and its parents.
 Result<> make_directory(const std::string& path);
@@ -19,12 +19,13 @@ Result<std::vector<std::string>> names_in(const std::string& directory);
 /// A regular file of at most that many bytes; not_found when there is none. Follows no symbolic link.
 Result<std::string> read_small_file(const std::string& path, std::size_t most_bytes);
 
-/// Beside it, then renamed over it. Not synced: what these files are about ends with a reboot too.
-Result<> write_small_file(const std::string& directory, const std::string& name, std::string_view text);
+/// Beside it, then renamed over it: a reader finds the old text or the new one. Not synced: after a power cut either,
+/// or an empty file.
+Result<> write_file(const std::string& directory, const std::string& name, std::string_view text);
 
 /// Fine when there is none.
 Result<> remove_file(const std::string& path);
 
 bool exists(const std::string& path);
 
-}  // namespace podfence::sandbox
+}  // namespace podfence::files
