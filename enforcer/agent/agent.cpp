@@ -229,8 +229,11 @@ void Agent::take(source::Batch batch) {
 
 void Agent::on_committed(Clock::time_point begin, Clock::time_point end) {
   flows_->after_commit(begin, end);
+  if (guard_) {
+    guard_->pods_changed();
+    if (cni_->has_new()) guard_->plugged_in(sandboxes_->attachments());  // before its first packet
+  }
   cni_->on_committed();
-  if (guard_) guard_->pods_changed();
 }
 
 void Agent::on_drift_repaired(Clock::time_point when, const std::string& by) {
@@ -268,7 +271,8 @@ void Agent::on_tick() {
   cni_->replay_journal();
   if (!commits_->started()) return;
   if (guard_) {
-    if (auto found = guard_->refresh(commits_->compiler().cluster())) interfaces_ = std::move(*found);
+    auto found = guard_->on_tick(commits_->compiler().cluster(), sandboxes_->attachments());
+    if (found) interfaces_ = std::move(*found);
   }
   auto interfaces = cni_->interfaces();
   interfaces.insert(interfaces_.begin(), interfaces_.end());

@@ -51,6 +51,8 @@ class CniRequests {
 
   /// The kernel holds all that was known before.
   void on_committed();
+  /// Whether something was plugged in since the last commit.
+  bool has_new() const { return !fresh_.empty(); }
   /// Every established flow that the program forbids has been cut, after the last commit.
   void on_flows_cut() {
     lost_.clear();

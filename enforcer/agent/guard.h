@@ -1,7 +1,8 @@
 #pragma once
 // Keeps the source guard on the host interfaces of this node's pods: what comes from a pod's interface with an address
-// that is not the pod's is dropped, counted and logged (enforcer/link). Interfaces are looked up again when pods
-// change, while one is missing, and now and then, for a device may be replaced under the same name.
+// that is not the pod's is dropped, counted and logged (enforcer/link). What the CNI plugin plugged in is guarded
+// before the plugin is answered. The interfaces of other pods are looked up: when pods change, while one is missing,
+// and now and then, for a device may be replaced under the same name.
 #include <map>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "enforcer/flow/enrich.h"
 #include "enforcer/link/spoof_guard.h"
+#include "enforcer/sandbox/attachments.h"
 #include "policy/program/program.h"
 #include "policy/store/cluster.h"
 
@@ -20,8 +22,11 @@ class Guard {
 
   void pods_changed() { due_ = true; }
 
-  /// Once a second. The interfaces by index when they were looked up again, nothing otherwise.
-  std::optional<std::map<std::uint32_t, flow::PodInterface>> refresh(const store::Cluster& cluster);
+  using Interfaces = std::map<std::uint32_t, flow::PodInterface>;
+  /// Once a second. The interfaces that were looked up, by index, when it was time for that; nothing otherwise.
+  std::optional<Interfaces> on_tick(const store::Cluster& cluster, const sandbox::Attachments& attachments);
+  /// At once, what was plugged in; the others as they were found last.
+  void plugged_in(const sandbox::Attachments& attachments);
 
   /// Its counters are a part of the denied packets; see link::SpoofGuard.
   Result<std::map<std::string, std::uint64_t>> counters() { return guard_.counters(); }
@@ -32,10 +37,16 @@ class Guard {
   const std::string& error() const { return error_; }
 
  private:
+  using Devices = std::map<std::string, link::GuardedDevice>;
   Guard(std::string node, link::SpoofGuard guard) : node_(std::move(node)), guard_(std::move(guard)) {}
+  Devices attached(const sandbox::Attachments& attachments) const;
+  void set(Devices attached);
 
   std::string node_;
   link::SpoofGuard guard_;
+  link::InterfaceIndex index_;
+  Devices found_;                       // of pods that the plugin did not report
+  std::vector<std::string> not_found_;  // addresses of theirs
   std::vector<std::string> unguarded_;
   std::string error_;
   unsigned age_ = 0;  // seconds since the last look

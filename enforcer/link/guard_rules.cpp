@@ -199,6 +199,23 @@ void flush_rules(netlink::Batch& batch, const char* chain) {
   batch.finish(message);
 }
 
+/// One element of the set of its family, in a message that was begun.
+void own_element(netlink::Batch& batch, nlmsghdr* message, std::uint32_t interface, const net::IpAddr& address) {
+  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, guard_table);
+  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, own_set(address.family()));
+  nlattr* list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+  nlattr* element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
+  nlattr* key = mnl_attr_nest_start(message, NFTA_SET_ELEM_KEY);
+  std::array<std::uint8_t, sizeof(interface) + 16> bytes{};
+  std::memcpy(bytes.data(), &interface, sizeof(interface));  // meta iif is in host order
+  std::memcpy(bytes.data() + sizeof(interface), address.bytes().data(), address.bytes().size());
+  mnl_attr_put(message, NFTA_DATA_VALUE, sizeof(interface) + address.bytes().size(), bytes.data());
+  mnl_attr_nest_end(message, key);
+  mnl_attr_nest_end(message, element);
+  mnl_attr_nest_end(message, list);
+  batch.finish(message);
+}
+
 }  // namespace
 
 const char* own_set(Family family) {
@@ -253,20 +270,11 @@ void flush_own(netlink::Batch& batch, Family family) {
 }
 
 void put_own(netlink::Batch& batch, std::uint32_t interface, const net::IpAddr& address) {
-  nlmsghdr* message = start_netdev(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE);
-  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, guard_table);
-  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, own_set(address.family()));
-  nlattr* list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
-  nlattr* element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
-  nlattr* key = mnl_attr_nest_start(message, NFTA_SET_ELEM_KEY);
-  std::array<std::uint8_t, sizeof(interface) + 16> bytes{};
-  std::memcpy(bytes.data(), &interface, sizeof(interface));  // meta iif is in host order
-  std::memcpy(bytes.data() + sizeof(interface), address.bytes().data(), address.bytes().size());
-  mnl_attr_put(message, NFTA_DATA_VALUE, sizeof(interface) + address.bytes().size(), bytes.data());
-  mnl_attr_nest_end(message, key);
-  mnl_attr_nest_end(message, element);
-  mnl_attr_nest_end(message, list);
-  batch.finish(message);
+  own_element(batch, start_netdev(batch, NFT_MSG_NEWSETELEM, NLM_F_CREATE), interface, address);
+}
+
+void delete_own(netlink::Batch& batch, std::uint32_t interface, const net::IpAddr& address) {
+  own_element(batch, start_netdev(batch, NFT_MSG_DELSETELEM, 0), interface, address);
 }
 
 void put_device_chain(netlink::Batch& batch, const std::string& device) {

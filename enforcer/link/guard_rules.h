@@ -25,8 +25,9 @@ nlmsghdr* start_netdev(netlink::Batch& batch, std::uint16_t type, std::uint16_t 
 void put_guard_table(netlink::Batch& batch);
 /// Counters, sets and the two regular chains with their rules. What is there already stays; rules are written anew.
 void put_guard_rules(netlink::Batch& batch, const program::Options& options);
-/// Empties a set of own addresses; adds one.
+/// Empties a set of own addresses; adds one; removes one that is there.
 void flush_own(netlink::Batch& batch, net::Family family);
+void delete_own(netlink::Batch& batch, std::uint32_t interface, const net::IpAddr& address);
 void put_own(netlink::Batch& batch, std::uint32_t interface, const net::IpAddr& address);
 /// The base chain of a device, with its one rule; or just the rule, where the chain stays.
 void put_device_chain(netlink::Batch& batch, const std::string& device);

@@ -5,8 +5,8 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
-#include <net/if.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -44,11 +44,20 @@ std::string device_of(const Attribute& hook) {
   return devices.size() == 1 ? devices.front() : std::string();
 }
 
+/// The same addresses in another order are the same.
+void sort_addresses(std::map<std::string, GuardedDevice>& devices) {
+  for (auto& [name, device] : devices) {
+    auto& all = device.addresses;
+    std::sort(all.begin(), all.end());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+  }
+}
+
 /// Takes out, and names, the devices that are not there under their name with their index.
-std::vector<std::string> take_missing(std::map<std::string, GuardedDevice>& devices) {
+std::vector<std::string> take_missing(std::map<std::string, GuardedDevice>& devices, const InterfaceIndex& index) {
   std::vector<std::string> missing;
   for (auto device = devices.begin(); device != devices.end();) {
-    if (::if_nametoindex(device->first.c_str()) == device->second.index) {
+    if (index.of(device->first) == device->second.index) {
       ++device;
     } else {
       missing.push_back(device->first);
@@ -122,20 +131,50 @@ void SpoofGuard::encode(const Devices& devices, const Chains& chains) {
   }
 }
 
-Result<> SpoofGuard::commit(const Devices& devices) {
+/// From the devices of the last commit, where the kernel holds them still.
+void SpoofGuard::encode_changes(const Devices& devices) {
+  batch_.clear();
+  const auto may_send = [](const Devices& all, const std::string& name, std::uint32_t index, const net::IpAddr& ip) {
+    const auto found = all.find(name);
+    if (found == all.end() || found->second.index != index) return false;
+    return std::binary_search(found->second.addresses.begin(), found->second.addresses.end(), ip);
+  };
+  for (const auto& [name, device] : devices_) {
+    for (const auto& address : device.addresses) {
+      if (!may_send(devices, name, device.index, address)) delete_own(batch_, device.index, address);
+    }
+    if (!devices.contains(name)) delete_device_chain(batch_, name);
+  }
+  for (const auto& [name, device] : devices) {
+    for (const auto& address : device.addresses) {
+      if (!may_send(devices_, name, device.index, address)) put_own(batch_, device.index, address);
+    }
+    if (!devices_.contains(name)) put_device_chain(batch_, name);
+  }
+}
+
+/// Whether anything had to be written.
+Result<bool> SpoofGuard::commit(const Devices& devices) {
   for (int attempt = 1;; ++attempt) {
     // The generation comes first: what changes after it makes the kernel refuse what was made for what was read.
     const auto generation = netlink::generation(socket_);
     if (!generation) return fail(generation.error());
     const auto chains = read_chains();
     if (!chains) return fail(chains.error());
-    encode(devices, *chains);
+    const bool as_left = !chains_.empty() && *chains == chains_;
+    if (as_left && devices == devices_) return false;
+    if (as_left) {
+      encode_changes(devices);
+    } else {
+      encode(devices, *chains);
+    }
     const auto refused = netlink::send_batch(socket_, batch_, *generation);
     if (!refused) return fail(Error(refused.error()).in("source guard"));
-    if (refused->empty()) return {};
+    if (refused->empty()) return true;
     const auto& first = refused->front();
     const bool again = first.error == ERESTART || first.error == EAGAIN;
-    if (!again || attempt == commit_attempts) {
+    if (as_left && !again) chains_.clear();  // it is not as we left it: once more, from what is there
+    if ((!again && !as_left) || attempt == commit_attempts) {
       return fail(netlink::errc_of(first.error), "source guard: " + netlink::describe(first));
     }
   }
@@ -143,16 +182,16 @@ Result<> SpoofGuard::commit(const Devices& devices) {
 
 Result<std::vector<std::string>> SpoofGuard::set(const std::map<std::string, GuardedDevice>& devices) {
   Devices there = devices;
-  std::vector<std::string> missing = take_missing(there);
+  sort_addresses(there);
+  std::vector<std::string> missing = take_missing(there, index_);
+  const auto written = commit(there);
+  if (!written) return fail(written.error());
+  if (!*written) return missing;
   auto chains = read_chains();
-  if (!chains) return fail(chains.error());
-  if (!chains_.empty() && there == devices_ && *chains == chains_) return missing;
-  if (auto done = commit(there); !done) return fail(done.error());
-  chains = read_chains();
   if (!chains) return fail(chains.error());
   chains_ = std::move(*chains);
   devices_ = there;
-  for (const auto& name : take_missing(there)) missing.push_back(name);
+  for (const auto& name : take_missing(there, index_)) missing.push_back(name);
   for (const auto& [name, device] : there) {
     const auto chain = chains_.find(device_chain(name));
     if (chain == chains_.end() || chain->second.device != name) missing.push_back(name);

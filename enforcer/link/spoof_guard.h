@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "enforcer/link/interface_index.h"
 #include "enforcer/netlink/batch.h"
 #include "enforcer/netlink/socket.h"
 #include "policy/net/ip.h"
@@ -57,12 +58,14 @@ class SpoofGuard {
   SpoofGuard(netlink::Socket socket, const program::Options& options) : socket_(std::move(socket)), options_(options) {}
   Result<Chains> read_chains();
   void encode(const Devices& devices, const Chains& chains);
-  Result<> commit(const Devices& devices);
+  void encode_changes(const Devices& devices);
+  Result<bool> commit(const Devices& devices);
 
   netlink::Socket socket_;
+  InterfaceIndex index_;
   netlink::Batch batch_;
   program::Options options_;
-  Devices devices_;  // as of the last commit
+  Devices devices_;  // as of the last commit; the addresses of each sorted
   Chains chains_;    // the same
 };
 

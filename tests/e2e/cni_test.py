@@ -135,6 +135,33 @@ class CniTest(unittest.TestCase):
             self.assertTrue(self.gets(self.from_client, box, b"yes"))
             self.assertEqual(self.node.ask(box.request("cni.check")), {"ok": True})
 
+    def forge(self, box, source, text):
+        """Says something to the client's port from an address that the sandbox was not given."""
+        self.node.ip(box.netns, f"addr replace {source}/32 dev eth0")
+        with inside(box.netns):
+            sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sender.bind((source, 0))
+        sender.sendto(text, (self.client.v4, self.from_client.getsockname()[1]))
+        sender.close()
+
+    def test_nothing_forged_leaves_a_pod_when_add_has_returned(self):  # N-08, R-01
+        self.start()
+        boxes = [self.box(f"web-{i}") for i in range(3)]
+        self.write_world(*[box.manifest({"app": "web"}, [box.v4, box.v6]) for box in boxes])
+        self.forge(boxes[0], "10.9.9.9", b"before")
+        self.assertEqual(self.from_client.recv(100), b"before", "without the plugin it arrives")
+        for box in boxes:  # each at once, the clock of the agent apart
+            self.plug(box)
+            self.forge(box, "10.9.9.9", b"after")
+        with self.assertRaises(TimeoutError):
+            self.from_client.recv(100)
+        spoofed = self.node.exec("nft", "list", "counter", "netdev", "podfence", "spoofed").stdout
+        self.assertGreaterEqual(int(spoofed.split("packets ")[1].split()[0]), 3)  # and their ARP, as the kernel likes
+        self.assertEqual(self.node.status()["unguarded"], [])
+        for box in boxes:
+            self.assertTrue(self.sends(box, self.client, self.from_client), "its own address passes")
+            self.assertTrue(self.node.ask(box.key()).get("ok"))
+
     def test_twenty_at_once_and_the_same_again(self):  # A9, P19
         boxes = [self.box(f"pod{i}") for i in range(20)]
         self.write_world(*[b.manifest({"app": "web"}) for b in boxes[::2]], policies=[self.only_client()])

@@ -9,6 +9,8 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include "tests/netns/prober.h"
 #include "tests/netns/sockets.h"
 #include "tests/netns/topology.h"
@@ -190,6 +192,24 @@ TEST_P(OnEachAttachment, FollowsThePodsAndOpensNoOther) {
   }));
 }
 
+// A pod more touches no rule of the others; one that another took an element from is mended as a whole.
+TEST(SpoofGuard, WritesOnlyWhatChanged) {
+  EXPECT_TRUE(in_new_netns([] {
+    Scene scene(Attachment::routed);
+    const auto both = Scene::both();
+    scene.set({{"veth0", both.at("veth0")}});
+    const auto chain = run("nft -a list chain netdev podfence dev_veth0").output;
+    scene.set(both);
+    EXPECT_EQ(run("nft -a list chain netdev podfence dev_veth0").output, chain);
+    ASSERT_EQ(run("nft delete element netdev podfence own4 '{ \"veth1\" . 10.0.1.2 }'").output, "");
+    scene.set({{"veth0", both.at("veth0")}});
+    scene.set(both);
+    EXPECT_TRUE(scene.arrives(at_b, "10.0.1.2"_ip, "203.0.113.7"_ip, true));
+    EXPECT_FALSE(scene.arrives(at_b, "10.0.1.9"_ip, "10.0.1.1"_ip, false));
+    EXPECT_FALSE(scene.arrives(at_a, "10.0.1.9"_ip, "10.0.1.2"_ip, false));
+  }));
+}
+
 TEST(SpoofGuard, R_06_R_07_OutlivesItsAgentAndIsTakenOver) {
   EXPECT_TRUE(in_new_netns([] {
     Scene scene(Attachment::routed);
@@ -226,6 +246,10 @@ TEST(SpoofGuard, D_24_WritesNothingWhenNothingChanged) {
     const auto handles = run("nft -a list table netdev podfence").output;
     scene.set(Scene::both());
     EXPECT_EQ(run("nft -a list table netdev podfence").output, handles) << "new rules have new handles";
+    auto turned = Scene::both();
+    for (auto& [name, device] : turned) std::reverse(device.addresses.begin(), device.addresses.end());
+    scene.set(turned);
+    EXPECT_EQ(run("nft -a list table netdev podfence").output, handles);
   }));
 }
 
