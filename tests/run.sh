@@ -49,7 +49,7 @@ PACKAGES=(
   libexpected-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev
   clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev lld-14 shellcheck
   nftables iproute2 iputils-ping containernetworking-plugins conntrack curl jq python3 util-linux
-  file dpkg-dev fakeroot
+  file dpkg-dev fakeroot prometheus
 )
 JOBS="$(nproc)"
 RESULTS="$ROOT/build/results"
@@ -78,7 +78,8 @@ stage_apt() {
   ((${#missing[@]})) || return 0
   ((EUID == 0)) || { echo "run as root to install: ${missing[*]}" >&2; return 1; }
   apt-get update -q
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+  # In runlevel 1 no package starts its daemon.
+  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
 }
 
 stage_format() {

@@ -1,6 +1,6 @@
 # Programs are installed beside their targets; here are the documents, and what CPack makes of it all.
 install(FILES README.md ARCHITECTURE.md SECURITY.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(DIRECTORY deploy/examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY deploy/examples deploy/monitoring DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME podfence)

@@ -28,6 +28,8 @@
 #include "enforcer/agent/commits.h"
 #include "enforcer/agent/control.h"
 #include "enforcer/agent/guard.h"
+#include "enforcer/agent/http.h"
+#include "enforcer/agent/metrics.h"
 #include "enforcer/agent/requests.h"
 #include "enforcer/agent/status.h"
 #include "enforcer/agent/version.h"
@@ -62,7 +64,7 @@ std::optional<FileProblem> problem_of(const source::FileStatus& file) {
   return problem;
 }
 
-class Agent final : public Answerer, private CniHost, private Commits::Listener {
+class Agent final : public Answerer, private CniHost, private Commits::Listener, private Pages {
  public:
   Agent(const Config& config, Explain explain) : config_(config), explain_(explain) {}
 
@@ -98,6 +100,8 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener 
   Result<> end_flows(const std::vector<net::IpAddr>& addresses) override { return commits_->end_flows(addresses); }
 
   StatusInputs status_inputs();
+  Page page(std::string_view path) override;
+  void serve_pages();
   Result<std::string> answer(const Request& request);
   Result<std::string> answer_explain(const Request& request);
 
@@ -123,6 +127,8 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener 
   Activity activity_;
 
   std::unique_ptr<Control> control_;
+  std::unique_ptr<HttpServer> http_;
+  std::string http_error_;
   std::unique_ptr<Commits> commits_;
   std::optional<source::DirectorySource> source_;
   std::optional<flow::FlowPipeline> flows_;
@@ -175,6 +181,7 @@ Result<> Agent::start() {
   if (!source) return fail(std::move(source.error()).in(config_.source));
   source_.emplace(std::move(*source));
 
+  serve_pages();
   signals_.async_wait([this](error_code ec, int signal) {
     if (!ec) stop(signal);
   });
@@ -268,6 +275,7 @@ void Agent::on_tick() {
   after(tick_timer_, tick, [this] { on_tick(); });
   if (commits_->started()) flows_->on_tick(Clock::now(), counters());
   listen_to_flows();
+  serve_pages();
   cni_->replay_journal();
   if (!commits_->started()) return;
   if (guard_) {
@@ -283,6 +291,7 @@ void Agent::on_tick() {
 void Agent::stop(int signal) {
   spdlog::info("event=stop signal={} rules=kept", signal);
   control_->stop();
+  http_.reset();
   commits_->stop();
   flows_->stop(Clock::now(), commits_->started() ? counters() : std::nullopt);
   for (auto* descriptor : {&source_fd_, &flows_fd_}) {
@@ -305,11 +314,37 @@ StatusInputs Agent::status_inputs() {
   for (const auto& file : source_->files()) {
     if (auto problem = problem_of(file)) in.files.push_back(std::move(*problem));
   }
+  in.http_address = config_.http_address;
+  in.http_error = http_error_;
   if (guard_) {
     in.unguarded = guard_->unguarded();
     in.guard_error = guard_->error();
   }
   return in;
+}
+
+/// Whoever has the address keeps nobody from enforcing: it is tried again.
+void Agent::serve_pages() {
+  if (config_.http_address.empty() || http_) return;
+  auto server = HttpServer::listen(io_, *parse_http_address(config_.http_address), *this);
+  const auto error = server ? "" : server.error().what();
+  if (!error.empty() && error != http_error_) spdlog::warn("event=http_not_served error=\"{}\"", error);
+  http_error_ = error;
+  if (server) http_ = std::move(*server);
+}
+
+/// That the loop answers is what /livez is about: it asks nobody else, so that an outage elsewhere restarts no agent.
+Page Agent::page(std::string_view path) {
+  if (path == "/metrics") {
+    return {200, "text/plain; version=0.0.4; charset=utf-8", metrics_text({status_inputs(), flows_->stats()})};
+  }
+  if (path == "/livez") return {.body = "ok\n"};
+  if (path == "/readyz") {
+    if (enforcing()) return {.body = "ok\n"};
+    return {.status = 503, .body = "starting: nothing is enforced yet\n"};
+  }
+  if (path == "/statusz") return {200, "application/json", status_json(status_inputs()) + "\n"};
+  return {.status = 404, .body = "/metrics /livez /readyz /statusz\n"};
 }
 
 Result<std::string> Agent::answer(std::string_view request_json) {

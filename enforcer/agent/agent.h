@@ -22,6 +22,7 @@ struct Config {
   bool revoke_established = true;
   bool guard_sources = true;                         // anti-spoofing on the pods' host interfaces
   bool own_table = false;                            // see kernel::NftOptions
+  std::string http_address = "127.0.0.1:19436";      // /metrics, /livez, /readyz, /statusz; "" = none
   std::string cni_results = "/var/lib/cni/results";  // the runtime's cache of plugin results; empty: not read
   bool cni = false;               // podfence-cni is in the chain: status names local pods that it did not see
   unsigned verify_seconds = 300;  // slow timer: read the kernel back and compare

@@ -79,7 +79,10 @@ void Commits::on_outcome(const Outcome& outcome, Clock::time_point begin) {
     activity_.last_commit_operations = outcome.operations;
     activity_.last_commit_took = std::chrono::duration_cast<std::chrono::microseconds>(end - begin);
   }
-  if (outcome.kind == Outcome::Kind::committed) ++activity_.commits;
+  if (outcome.kind == Outcome::Kind::committed) {
+    ++activity_.commits;
+    activity_.apply.add(activity_.last_commit_took);
+  }
   if (!activity_.enforcing_since) {
     activity_.enforcing_since = end;
     const auto sizes = compiler().sizes();
@@ -96,6 +99,7 @@ void Commits::on_outcome(const Outcome& outcome, Clock::time_point begin) {
 }
 
 void Commits::retry_later(const std::string& error) {
+  ++activity_.failures;
   activity_.last_error = error;
   spdlog::warn("event=commit_failed error=\"{}\" retry_in_ms={}", error, pause_.count());
   after(retry_timer_, pause_, [this] { now(); });

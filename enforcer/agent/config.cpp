@@ -1,4 +1,5 @@
 #include "enforcer/agent/agent.h"
+#include "enforcer/agent/http.h"
 #include "policy/api/syntax.h"
 
 namespace podfence::agent {
@@ -21,6 +22,9 @@ Result<> validate(const Config& config) {
   }
   if (config.program.log_source_rate == 0 || config.program.log_node_rate == 0) {
     return fail(Errc::invalid, "log rates must be at least 1 packet per second");
+  }
+  if (!config.http_address.empty()) {
+    if (auto address = parse_http_address(config.http_address); !address) return fail(address.error());
   }
   if (config.state_dir.empty()) return fail(Errc::invalid, "state-dir is empty");
   if (config.verify_seconds == 0) return fail(Errc::invalid, "verify-seconds must be at least 1");

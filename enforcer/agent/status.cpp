@@ -157,6 +157,11 @@ std::string status_json(const StatusInputs& in) {
   write_sandboxes(json, in);
   write_pods(json, compiler.cluster(), pods);
   write_policies(json, compiler.cluster(), pods);
+  if (!in.http_address.empty()) {
+    json.key("http").begin_object().field("address", in.http_address);
+    if (!in.http_error.empty()) json.field("error", in.http_error);
+    json.end_object();
+  }
   json.key("flows").raw(in.flows_json.empty() ? "null" : in.flows_json);
   json.end_object();
   return out;

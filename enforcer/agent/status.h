@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "enforcer/agent/duration_histogram.h"
 #include "enforcer/agent/reconciler.h"
 #include "enforcer/sandbox/registry.h"
 
@@ -18,6 +19,8 @@ struct Activity {
   Clock::time_point started;
   std::optional<Clock::time_point> enforcing_since;
   std::uint64_t commits = 0;
+  std::uint64_t failures = 0;  // commits that had to be tried again
+  DurationHistogram apply;     // from the change to the kernel's answer
   std::optional<Clock::time_point> last_commit;
   std::chrono::microseconds last_commit_took{0};
   std::size_t last_commit_operations = 0;
@@ -45,6 +48,8 @@ struct StatusInputs {
   std::string flows_json;              // of the flow pipeline, already JSON; "null" when there is none
   std::vector<std::string> unguarded;  // local pod addresses without a host interface that could be guarded
   std::string guard_error;             // of the source guard; empty when all is well
+  std::string http_address = {};       // of /metrics; empty: none
+  std::string http_error = {};         // why it is not served; empty when all is well
   const sandbox::Registry* sandboxes = nullptr;
   bool expects_cni = false;  // name pods that the plugin did not see even where it saw none
 };

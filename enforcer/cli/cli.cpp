@@ -150,6 +150,9 @@ void add_agent(CLI::App& app, Arguments& a) {
   c.add_flag("--cni", config.cni, "podfence-cni is in the chain: status names local pods that it did not see");
   c.add_option("--flow-log", config.flow_log, "File for records of denied flows; - = standard output")
       ->capture_default_str();
+  c.add_option("--http-address", config.http_address,
+               "Where /metrics, /livez, /readyz and /statusz are; empty = nowhere")
+      ->capture_default_str();
   c.add_option("--log-group", config.program.log_group, "NFLOG group")->capture_default_str();
   c.add_option("--label-bit", config.program.label_bit, "Conntrack label bit of allowed flows, 0-127")
       ->capture_default_str();

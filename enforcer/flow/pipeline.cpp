@@ -103,6 +103,7 @@ void FlowPipeline::emit(const FlowEntry& entry, TimePoint now) {
   if (record.interface.empty()) record.interface = name_of_interface(entry.key.interface);
   const bool counted = record.verdict == Verdict::deny;
   ++stats_.records;
+  ++stats_.attributed.at(static_cast<std::size_t>(record.attribution));
   stats_.recorded += counted ? record.count : 0;
   journal_.push({writer_.line(record, ++sequence_, now), {counted ? record.count : 0, 0}, {}});
 }
@@ -162,7 +163,9 @@ void FlowPipeline::on_tick(TimePoint now, const std::optional<CounterPackets>& c
   for (const FlowEntry& entry : aggregator_.take_due(now)) emit(entry, now);
   enricher_.forget(now);
   if (now - losses_since_ >= config_.window || now < losses_since_) emit_losses(now);
+  const auto written = journal_.lines_written();
   journal_.flush(ledger_, now);
+  if (journal_.lines_written() != written) stats_.last_written = now;
   note_dropped();
 }
 
@@ -173,6 +176,8 @@ PipelineStats FlowPipeline::stats() const {
   stats.waiting_lines = journal_.waiting();
   stats.lines_written = journal_.lines_written();
   stats.write_error = journal_.error();
+  for (const auto& [name, counter] : ledger_.counters()) stats.counters.emplace(name, counter.total);
+  stats.sink = journal_.stage().substr(journal_.stage().find(':') + 1);
   return stats;
 }
 

@@ -3,6 +3,7 @@
 // beside it. The agent waits on fd(), calls on_readable() when it is readable and on_tick() once a second with the
 // counters that it has just read, and tells of every change of the cluster. All on one thread; clocks are arguments.
 // Nothing here fails for good: what does not work is tried again, shows in stats(), and is stated as loss.
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -45,8 +46,12 @@ struct PipelineStats {
   std::size_t open_flows = 0;                 // waiting for their window to end
   std::size_t waiting_lines = 0;              // not yet written
   std::uint64_t lines_written = 0;
-  std::string listen_error;  // why there are no log messages; empty when all is well
-  std::string write_error;   // why lines are not written
+  std::map<std::string, std::uint64_t> counters;  // packets of each kernel counter since the account began
+  std::array<std::uint64_t, 3> attributed{};      // flow records, by Attribution
+  std::string sink;                               // "file", "stdout", "none"
+  std::optional<TimePoint> last_written;          // when the sink took a line last
+  std::string listen_error;                       // why there are no log messages; empty when all is well
+  std::string write_error;                        // why lines are not written
 };
 
 /// For `podfence status`.

@@ -1,0 +1,172 @@
+#include "enforcer/agent/metrics.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <vector>
+
+#include "enforcer/agent/exposition.h"
+
+namespace podfence::agent {
+namespace {
+
+double seconds_of(Clock::time_point t) {
+  return std::chrono::duration<double>(t.time_since_epoch()).count();
+}
+
+std::uint64_t resident_bytes() {
+  std::uint64_t pages = 0;
+  std::uint64_t resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+double cpu_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+void write_process(Exposition& out, const Activity& activity) {
+  out.gauge("process_resident_memory_bytes", "Resident memory.").sample(resident_bytes());
+  out.counter("process_cpu_seconds_total", "User and system CPU time.").sample(cpu_seconds());
+  out.gauge("process_start_time_seconds", "When the process started.").sample(seconds_of(activity.started));
+}
+
+void write_enforcement(Exposition& out, const StatusInputs& in) {
+  const auto& activity = in.activity;
+  const auto state = state_of(in);
+  out.gauge("podfence_build_info", "The version that runs.").sample(std::uint64_t{1}, {{"version", in.version}});
+  out.gauge("podfence_state", "1 for the agent's present state.");
+  for (const std::string_view word : {"starting", "enforcing", "degraded"}) {
+    out.sample(std::uint64_t{state == word}, {{"state", word}});
+  }
+  out.counter("podfence_commits_total", "Transactions that the kernel took.").sample(activity.commits);
+  out.counter("podfence_commit_failures_total", "Transactions that have to be tried again.").sample(activity.failures);
+  out.histogram("podfence_policy_apply_duration_seconds", "From the change to the kernel's answer.",
+                DurationHistogram::bounds(), activity.apply.counts(), activity.apply.sum_seconds());
+  out.counter("podfence_drift_repairs_total", "Foreign changes of our tables that were mended.");
+  out.sample(activity.drift_repairs);
+  out.counter("podfence_flows_revoked_total", "Established flows that a changed policy cut.");
+  out.sample(activity.flows_revoked);
+}
+
+void write_cluster(Exposition& out, const StatusInputs& in) {
+  const auto& compiler = in.reconciler.compiler();
+  const auto sizes = compiler.sizes();
+  out.gauge("podfence_local_pods", "Pods of this node that policies can select.");
+  out.sample(std::uint64_t{sizes.local_pods});
+  out.gauge("podfence_pods", "Pods that are known.").sample(std::uint64_t{compiler.cluster().pods().size()});
+  out.gauge("podfence_policies", "Policies, by whether they select a pod of this node.");
+  const auto all = compiler.cluster().policies().size();
+  const auto relevant = std::min(all, sizes.relevant_policies);
+  out.sample(std::uint64_t{relevant}, {{"relevant", "true"}});
+  out.sample(std::uint64_t{all - relevant}, {{"relevant", "false"}});
+  out.gauge("podfence_peer_classes", "Classes of peers in the kernel's sets.").sample(std::uint64_t{sizes.classes});
+  out.gauge("podfence_withheld_elements", "Elements that the kernel refused.");
+  out.sample(std::uint64_t{in.reconciler.withheld().size()});
+  out.gauge("podfence_source_problems", "Source files that are not as they should be.");
+  out.sample(std::uint64_t{in.files.size()});
+  out.gauge("podfence_unguarded_addresses", "Local pod addresses whose interface was not found.");
+  out.sample(std::uint64_t{in.unguarded.size()});
+  if (in.sandboxes == nullptr) return;
+  const auto plugged = in.sandboxes->attachments().all().size();
+  out.gauge("podfence_attachments", "Pod interfaces that the CNI plugin reported.").sample(std::uint64_t{plugged});
+  const bool expected = in.expects_cni || plugged != 0;
+  out.gauge("podfence_unmanaged_pods", "Local pods that the CNI plugin should have reported and did not.");
+  out.sample(std::uint64_t{expected ? in.sandboxes->join().unmanaged().size() : 0});
+}
+
+/// The generation in force of each policy that selects a pod of this node.
+void write_generations(Exposition& out, const StatusInputs& in) {
+  const auto& compiler = in.reconciler.compiler();
+  const auto& cluster = compiler.cluster();
+  std::map<std::string, std::vector<const api::Pod*>> pods;
+  for (const auto& [key, pod] : cluster.pods()) {
+    if (pod.node == compiler.settings().node && pod.selectable()) pods[key.first].push_back(&pod);
+  }
+  out.gauge("podfence_policy_generation", "metadata.generation of the policies that select a pod of this node.");
+  for (const auto& [key, policy] : cluster.policies()) {
+    const auto here = pods.find(key.first);
+    if (here == pods.end()) continue;
+    const bool selects = std::any_of(here->second.begin(), here->second.end(), [&, &policy = policy](const auto* pod) {
+      return policy.pod_selector.matches(pod->meta.labels);
+    });
+    if (!selects) continue;
+    out.sample(static_cast<double>(policy.meta.generation), {{"namespace", key.first}, {"policy", key.second}});
+  }
+}
+
+void write_denied(Exposition& out, const flow::PipelineStats& flows) {
+  const auto counted = [&](const char* counter) {
+    const auto found = flows.counters.find(counter);
+    return found == flows.counters.end() ? std::uint64_t{0} : found->second;
+  };
+  out.counter("podfence_policy_packets_total", "Packets that were dropped, by the kernel's counters.");
+  struct Row {
+    const char* counter;
+    const char* direction;
+    const char* reason;
+  };
+  for (const auto& row : {Row{"denied_in", "ingress", "default_deny"}, Row{"denied_out", "egress", "default_deny"},
+                          Row{"unknown_in", "ingress", "fail_closed"}, Row{"unknown_out", "egress", "fail_closed"},
+                          Row{"spoofed", "egress", "spoofed_source"}}) {
+    out.sample(counted(row.counter), {{"direction", row.direction}, {"verdict", "deny"}, {"reason", row.reason}});
+  }
+  out.counter("podfence_flow_events_suppressed_total", "Of these, packets over a log rate: counted, not logged.");
+  out.sample(counted("over_source"), {{"cause", "source_limit"}});
+  out.sample(counted("over_node"), {{"cause", "global_limit"}});
+  out.sample(counted("over_spoofed"), {{"cause", "spoofed_limit"}});
+}
+
+void write_flows(Exposition& out, const StatusInputs& in, const flow::PipelineStats& flows) {
+  const auto group = std::to_string(in.reconciler.compiler().settings().options.log_group);
+  out.counter("podfence_flow_events_received_total", "Log messages of the kernel, by the rules' owner.");
+  out.sample(flows.received, {{"group", group}, {"owner", "podfence"}});
+  out.sample(flows.foreign, {{"group", group}, {"owner", "foreign"}});
+  out.counter("podfence_flow_events_malformed_total", "Log messages that could not be read.").sample(flows.malformed);
+  out.counter("podfence_flow_events_lost_total", "Denied packets that no record tells of, stated as lost.");
+  for (const char* stage : {"kernel_limit", "nflog_seq_gap", "nflog_tail"}) {
+    if (flows.lost.count(stage) == 0) out.sample(std::uint64_t{0}, {{"stage", stage}});
+  }
+  for (const auto& [stage, lost] : flows.lost) out.sample(lost, {{"stage", stage}});
+  out.counter("podfence_flow_records_total", "Flow records, by how sure the policies that they name are.");
+  for (const auto attribution : {flow::Attribution::set, flow::Attribution::stale, flow::Attribution::none}) {
+    out.sample(flows.attributed.at(static_cast<std::size_t>(attribution)),
+               {{"type", "flow"}, {"attribution", name_of(attribution)}});
+  }
+  out.gauge("podfence_flow_aggregation_entries", "Flows whose window has not ended.");
+  out.sample(std::uint64_t{flows.open_flows});
+  out.gauge("podfence_flow_queue_length", "Lines that wait for the sink.");
+  out.sample(std::uint64_t{flows.waiting_lines}, {{"queue", flows.sink}});
+  out.gauge("podfence_flow_listening", "1 while the kernel's log messages are read.");
+  out.sample(std::uint64_t{flows.listen_error.empty()});
+  out.counter("podfence_sink_records_total", "Lines that the sink took.");
+  out.sample(flows.lines_written, {{"sink", flows.sink}, {"result", "ok"}});
+  out.gauge("podfence_sink_up", "0 while the sink refuses lines.");
+  out.sample(std::uint64_t{flows.write_error.empty()}, {{"sink", flows.sink}});
+  if (!flows.last_written) return;
+  out.gauge("podfence_sink_last_success_timestamp_seconds", "When the sink took a line last.");
+  out.sample(seconds_of(*flows.last_written), {{"sink", flows.sink}});
+}
+
+}  // namespace
+
+std::string metrics_text(const MetricsInputs& in) {
+  Exposition out;
+  write_enforcement(out, in.status);
+  write_cluster(out, in.status);
+  write_generations(out, in.status);
+  write_denied(out, in.flows);
+  write_flows(out, in.status, in.flows);
+  write_process(out, in.status.activity);
+  return out.text();
+}
+
+}  // namespace podfence::agent

@@ -1,0 +1,91 @@
+// The metrics of a small world.
+#include "enforcer/agent/metrics.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/enforcer/agent/worlds.h"
+
+namespace podfence::agent {
+namespace {
+
+using namespace std::literals;
+
+struct Node {
+  Node() : reconciler(settings("n1"), kernel) {
+    reconciler.take(upserts(shop()));
+    reconciler.start();
+  }
+  std::string text() const {
+    const StatusInputs status{.version = "1.2.3",
+                              .reconciler = reconciler,
+                              .activity = activity,
+                              .files = {},
+                              .source = "dir:/x",
+                              .flows_json = "",
+                              .unguarded = {"10.0.0.9"},
+                              .guard_error = {}};
+    return metrics_text({status, flows});
+  }
+  test::FakeKernel kernel;
+  Reconciler reconciler;
+  Activity activity;
+  flow::PipelineStats flows;
+};
+
+bool has(const std::string& text, const std::string& line) {
+  return text.find("\n" + line + "\n") != std::string::npos;
+}
+
+TEST(Metrics, show_the_kernels_counters_and_the_losses) {
+  Node node;
+  node.flows.counters = {{"denied_in", 7}, {"denied_out", 5}, {"unknown_in", 3}, {"spoofed", 2}, {"over_source", 1}};
+  node.flows.lost = {{"kernel_limit", 4}, {"sink:file", 6}};
+  node.flows.attributed = {10, 20, 30};
+  node.flows.sink = "file";
+  node.flows.last_written = flow::TimePoint(1'700'000'000s);
+  node.flows.listen_error = "taken";
+  const auto text = node.text();
+  for (const char* line :
+       {R"(podfence_policy_packets_total{direction="ingress",verdict="deny",reason="default_deny"} 7)",
+        R"(podfence_policy_packets_total{direction="egress",verdict="deny",reason="default_deny"} 5)",
+        R"(podfence_policy_packets_total{direction="ingress",verdict="deny",reason="fail_closed"} 3)",
+        R"(podfence_policy_packets_total{direction="egress",verdict="deny",reason="fail_closed"} 0)",
+        R"(podfence_policy_packets_total{direction="egress",verdict="deny",reason="spoofed_source"} 2)",
+        R"(podfence_flow_events_suppressed_total{cause="source_limit"} 1)",
+        R"(podfence_flow_events_lost_total{stage="kernel_limit"} 4)",
+        R"(podfence_flow_events_lost_total{stage="nflog_tail"} 0)",
+        R"(podfence_flow_events_lost_total{stage="sink:file"} 6)",
+        R"(podfence_flow_records_total{type="flow",attribution="stale"} 20)", "podfence_flow_listening 0",
+        R"(podfence_sink_up{sink="file"} 1)", R"(podfence_build_info{version="1.2.3"} 1)",
+        "podfence_unguarded_addresses 1"}) {
+    EXPECT_TRUE(has(text, line)) << line << "\n" << text;
+  }
+}
+
+TEST(Metrics, show_the_state_and_how_long_commits_took) {
+  Node node;
+  EXPECT_TRUE(has(node.text(), R"(podfence_state{state="starting"} 1)"));
+  node.activity.enforcing_since = Clock::time_point(1'700'000'000s);
+  node.activity.apply.add(3ms);
+  node.activity.commits = 9;
+  node.activity.failures = 2;
+  const auto text = node.text();
+  for (const char* line :
+       {R"(podfence_state{state="enforcing"} 1)", R"(podfence_state{state="starting"} 0)", "podfence_commits_total 9",
+        "podfence_commit_failures_total 2", R"(podfence_policy_apply_duration_seconds_bucket{le="0.0025"} 0)",
+        R"(podfence_policy_apply_duration_seconds_bucket{le="0.005"} 1)",
+        "podfence_policy_apply_duration_seconds_count 1"}) {
+    EXPECT_TRUE(has(text, line)) << line << "\n" << text;
+  }
+}
+
+TEST(Metrics, name_no_pods_and_the_policies_that_select_one_here) {
+  Node node;
+  const auto text = node.text();
+  EXPECT_NE(text.find("podfence_policy_generation{namespace="), std::string::npos) << text;
+  EXPECT_EQ(text.find("\"cli\""), std::string::npos);
+  EXPECT_EQ(text.find("pod=\""), std::string::npos);
+}
+
+}  // namespace
+}  // namespace podfence::agent
