@@ -7,8 +7,7 @@ ROOT="$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 ROOT="$(readlink -f "$ROOT")"
 cd "$ROOT"
 
-# tsan is not among them yet: it has to be asked for with --only tsan.
-ALL_STAGES=(apt format shellcheck arch release quickstart asan fuzz tidy bench)
+ALL_STAGES=(apt format shellcheck arch release quickstart asan tsan fuzz tidy bench)
 FAST_STAGES=(apt arch dev)
 
 usage() {

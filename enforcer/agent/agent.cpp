@@ -244,6 +244,7 @@ void Agent::on_committed(Clock::time_point begin, Clock::time_point end) {
 }
 
 void Agent::on_drift_repaired(Clock::time_point when, const std::string& by) {
+  flows_->tampered("table inet podfence was changed, and mended", by, when);
   flows_->report({.time = when, .event = "drift_repaired", .detail = by, .policy = {}, .duration_ms = {}});
 }
 

@@ -141,6 +141,10 @@ void write_flows(Exposition& out, const StatusInputs& in, const flow::PipelineSt
     out.sample(flows.attributed.at(static_cast<std::size_t>(attribution)),
                {{"type", "flow"}, {"attribution", name_of(attribution)}});
   }
+  out.counter("podfence_detections_total", "Patterns that somebody should look at; see the records of type detection.");
+  for (const auto& [detection, count] : flows.detections) {
+    out.sample(count, {{"detection", detection.first}, {"severity", name_of(detection.second)}});
+  }
   out.gauge("podfence_flow_aggregation_entries", "Flows whose window has not ended.");
   out.sample(std::uint64_t{flows.open_flows});
   out.gauge("podfence_flow_queue_length", "Lines that wait for the sink.");

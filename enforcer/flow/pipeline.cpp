@@ -52,6 +52,7 @@ FlowPipeline::FlowPipeline(PipelineConfig config, const store::Cluster& cluster,
       ledger_(ledger_from(journal_.restored())),
       enricher_(cluster, config_.node),
       aggregator_(config_.most_entries, config_.window),
+      detector_({}, now),
       epoch_(config_.table),
       losses_since_(now) {
   listen(now);
@@ -82,6 +83,7 @@ bool FlowPipeline::read(std::size_t most_datagrams, TimePoint now) {
   stats_.malformed += reading.malformed;
   if (!reading.error.empty()) {
     stats_.listen_error = reading.error;
+    detector_.tampered("the kernel's log messages cannot be read: " + reading.error, "", now);
     socket_.reset();
     next_listen_ = now + listen_pause;  // the caller sees fd() == -1 before it sees another socket
     return true;
@@ -106,6 +108,17 @@ void FlowPipeline::emit(const FlowEntry& entry, TimePoint now) {
   ++stats_.attributed.at(static_cast<std::size_t>(record.attribution));
   stats_.recorded += counted ? record.count : 0;
   journal_.push({writer_.line(record, ++sequence_, now), {counted ? record.count : 0, 0}, {}});
+  detector_.take(record, sequence_, now);
+}
+
+void FlowPipeline::emit_detections(TimePoint now) {
+  std::uint64_t lost = 0;
+  for (const auto& [stage, packets] : stats_.lost) lost += packets;
+  detector_.account(ledger_.dropped(), lost, now);
+  for (const auto& found : detector_.take_new()) {
+    ++stats_.detections[{found.detection, found.severity}];
+    journal_.push({writer_.line(found, ++sequence_), {}, {}});
+  }
 }
 
 void FlowPipeline::report(const AgentRecord& record) {
@@ -161,6 +174,7 @@ void FlowPipeline::on_tick(TimePoint now, const std::optional<CounterPackets>& c
   listen(now);
   settle(now, counters);
   for (const FlowEntry& entry : aggregator_.take_due(now)) emit(entry, now);
+  emit_detections(now);
   enricher_.forget(now);
   if (now - losses_since_ >= config_.window || now < losses_since_) emit_losses(now);
   const auto written = journal_.lines_written();
@@ -185,6 +199,7 @@ void FlowPipeline::stop(TimePoint now, const std::optional<CounterPackets>& coun
   settle(now, counters);
   socket_.reset();
   for (const FlowEntry& entry : aggregator_.take_all()) emit(entry, now);
+  emit_detections(now);
   note_dropped();
   emit_losses(now);
   report({now, "stop", {}, {}, {}});

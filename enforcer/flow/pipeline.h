@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "enforcer/flow/aggregate.h"
+#include "enforcer/flow/detect.h"
 #include "enforcer/flow/enrich.h"
 #include "enforcer/flow/journal.h"
 #include "enforcer/flow/ledger.h"
@@ -36,12 +37,13 @@ struct PipelineConfig {
 };
 
 struct PipelineStats {
-  std::uint64_t dropped = 0;                  // packets, by the kernel's counters
-  std::uint64_t received = 0;                 // packets, by log messages of our rules
-  std::uint64_t foreign = 0;                  // log messages of rules that are not ours
-  std::uint64_t malformed = 0;                // log messages that could not be read
-  std::uint64_t records = 0;                  // flow records made
-  std::uint64_t recorded = 0;                 // packets in them
+  std::uint64_t dropped = 0;    // packets, by the kernel's counters
+  std::uint64_t received = 0;   // packets, by log messages of our rules
+  std::uint64_t foreign = 0;    // log messages of rules that are not ours
+  std::uint64_t malformed = 0;  // log messages that could not be read
+  std::uint64_t records = 0;    // flow records made
+  std::uint64_t recorded = 0;   // packets in them
+  std::map<std::pair<std::string, Severity>, std::uint64_t> detections;
   std::map<std::string, std::uint64_t> lost;  // packets, by stage, since this start
   std::size_t open_flows = 0;                 // waiting for their window to end
   std::size_t waiting_lines = 0;              // not yet written
@@ -80,6 +82,10 @@ class FlowPipeline {
     enricher_.set_interfaces(interfaces, now);
   }
 
+  /// Somebody else changed something of ours: a detection.
+  void tampered(std::string what, std::string by, TimePoint now) {
+    detector_.tampered(std::move(what), std::move(by), now);
+  }
   /// A record of something that the agent did.
   void report(const AgentRecord& record);
   /// The flow log was moved away by somebody else.
@@ -99,6 +105,7 @@ class FlowPipeline {
   void note_loss(const std::string& stage, std::uint64_t lost, bool exact);
   void note_dropped();
   void emit_losses(TimePoint now);
+  void emit_detections(TimePoint now);
 
   struct OpenLoss {
     std::uint64_t lost = 0;
@@ -111,6 +118,7 @@ class FlowPipeline {
   Ledger ledger_;
   Enricher enricher_;
   Aggregator aggregator_;
+  Detector detector_;
   TableEpoch epoch_;
   std::optional<NflogSocket> socket_;
   TimePoint next_listen_{};

@@ -124,6 +124,11 @@ std::string_view name_of(Attribution attribution) {
   return names.at(static_cast<std::size_t>(attribution));
 }
 
+std::string_view name_of(Severity severity) {
+  constexpr std::array<std::string_view, 3> names{"medium", "high", "critical"};
+  return names.at(static_cast<std::size_t>(severity));
+}
+
 std::string tcp_flag_letters(std::uint8_t flags) {
   constexpr std::string_view letters = "FSRPAUEC";  // from the lowest bit
   std::string text;
@@ -145,6 +150,11 @@ struct Origin {
   std::uint64_t sequence;
 };
 
+std::string id_text(const Origin& origin, std::size_t most) {
+  std::string id(cut(origin.node, most));
+  return id.append(":").append(cut(origin.instance, most)).append(":").append(std::to_string(origin.sequence));
+}
+
 /// Writes the line with as much in it as fits. `body(line)` writes what is between the times and the end.
 template <class Body>
 std::string fitting(const Origin& origin, std::string_view type, TimePoint time, Body body) {
@@ -154,10 +164,7 @@ std::string fitting(const Origin& origin, std::string_view type, TimePoint time,
     Line line(out, room);
     JsonWriter& json = line.json();
     json.field("schema", "podfence.flow/v1").field("type", type);
-    const std::string number = std::to_string(origin.sequence);
-    std::string id(cut(origin.node, room.name));
-    id.append(":").append(cut(origin.instance, room.name)).append(":").append(number);
-    json.field("id", id).field("seq", origin.sequence).field("time", text_of(time));
+    json.field("id", id_text(origin, room.name)).field("seq", origin.sequence).field("time", text_of(time));
     body(line);
     json.end_object();
     out += '\n';
@@ -215,6 +222,25 @@ std::string RecordWriter::line(const AgentRecord& record, std::uint64_t sequence
       line.json().end_object();
     }
     line.maybe("duration_ms", record.duration_ms);
+  });
+}
+
+std::string RecordWriter::line(const DetectionRecord& record, std::uint64_t sequence) const {
+  return fitting({node_, cluster_, instance_, sequence}, "detection", record.time, [&](Line& line) {
+    JsonWriter& json = line.json();
+    line.text("cluster", cluster_);
+    line.text("node", node_);
+    json.field("detection", record.detection).field("severity", name_of(record.severity));
+    if (record.source) line.endpoint("source", *record.source);
+    if (record.destination) line.endpoint("destination", *record.destination);
+    line.text("detail", record.detail);
+    line.text("by", record.by);
+    json.key("evidence").begin_object();
+    for (const auto& [name, value] : record.evidence) json.field(name, value);
+    json.end_object().key("sample_ids").begin_array();
+    for (const auto number : record.samples)
+      json.value(id_text({node_, cluster_, instance_, number}, rooms.front().name));
+    json.end_array();
   });
 }
 

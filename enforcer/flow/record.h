@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "enforcer/flow/time.h"
@@ -94,6 +95,23 @@ struct AgentRecord {
   std::optional<std::uint64_t> duration_ms;
 };
 
+enum class Severity : std::uint8_t { medium, high, critical };
+std::string_view name_of(Severity severity);
+
+/// A pattern in what was denied, or in what was done to the agent; see detect.h. Its fields are as little to be trusted
+/// as those of a flow record: names and addresses are chosen by those whom it is about.
+struct DetectionRecord {
+  TimePoint time;
+  std::string detection;
+  Severity severity = Severity::medium;
+  std::optional<Endpoint> source = {};
+  std::optional<Endpoint> destination = {};
+  std::string detail = {};  // of agent_tamper: what was changed
+  std::string by = {};      // of agent_tamper: by whom, where that is known
+  std::vector<std::pair<std::string, std::uint64_t>> evidence = {};
+  std::vector<std::uint64_t> samples = {};  // numbers of flow records that show it
+};
+
 /// The letters of TCP flags: "S", "SA", "FPA".
 std::string tcp_flag_letters(std::uint8_t flags);
 
@@ -106,6 +124,7 @@ class RecordWriter {
   std::string line(const FlowRecord& record, std::uint64_t sequence, TimePoint observed) const;
   std::string line(const LossRecord& record, std::uint64_t sequence) const;
   std::string line(const AgentRecord& record, std::uint64_t sequence) const;
+  std::string line(const DetectionRecord& record, std::uint64_t sequence) const;
 
  private:
   std::string node_;

@@ -136,6 +136,10 @@ class AgentTest(unittest.TestCase):
         self.node.exec("nft", "flush", "set", "inet", "podfence", "in_isolated4", check=False)
         self.node.exec("nft", "flush", "ruleset", check=False)
         print(f"  closed again after {self.wait_for(self.client, self.web, False, 2):.3f} s", file=sys.stderr)
+        self.node.until(lambda: self.node.records("detection"), "a detection is written", 12)
+        tampered = self.node.records("detection")[0]
+        self.assertEqual((tampered["detection"], tampered["severity"]), ("agent_tamper", "critical"))
+        self.assertIn("nft", tampered["by"])
 
     def test_established_flows_that_a_new_policy_forbids_are_cut(self):  # X-01, X-02
         self.node.write("policies.json", self.allow_web(),
@@ -184,6 +188,25 @@ class AgentTest(unittest.TestCase):
         self.node.until(lambda: self.node.records(), "a record is written", 12)
         self.assertEqual(self.node.records()[0]["source"]["k8s"]["pod"], "far")
         self.assertEqual(self.node.status()["commits"]["count"], commits)
+
+    def test_a_port_scan_and_a_grab_for_credentials_are_detected(self):
+        self.node.ip(self.node.netns, "route add 169.254.169.254/32 via 192.0.2.7")
+        self.node.write("policies.json", self.deny_all(), policy("none", "people", policyTypes=["Egress"], egress=[]))
+        self.node.start_agent()
+        with inside(self.client.netns):
+            scanner = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for port in range(1000, 1025):
+            scanner.sendto(b"?", (self.web.v4, port))
+        scanner.sendto(b"?", ("169.254.169.254", 80))
+        scanner.close()
+        self.node.until(lambda: len(self.node.records("detection")) >= 2, "detections are written", 12)
+        found = {record["detection"]: record for record in self.node.records("detection")}
+        self.assertEqual(set(found), {"port_scan", "metadata_access"})
+        self.assertGreaterEqual(found["port_scan"]["evidence"]["distinct_ports"], 20)
+        self.assertEqual(found["port_scan"]["source"]["k8s"]["pod"], "client")
+        ids = {record["id"] for record in self.node.records()}
+        for record in found.values():
+            self.assertTrue(set(record["sample_ids"]) <= ids, "the samples are records of the same log")
 
     def say_from(self, pod, address, other, text):
         """One UDP packet from an address that the pod was not given."""
