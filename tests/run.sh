@@ -48,7 +48,7 @@ PACKAGES=(
   libexpected-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev
   clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev lld-14 shellcheck
   nftables iproute2 iputils-ping containernetworking-plugins conntrack curl jq python3 util-linux
-  file dpkg-dev fakeroot prometheus
+  file dpkg-dev fakeroot prometheus python3-venv
 )
 JOBS="$(nproc)"
 RESULTS="$ROOT/build/results"

@@ -34,6 +34,8 @@
 #include "enforcer/agent/status.h"
 #include "enforcer/agent/version.h"
 #include "enforcer/flow/pipeline.h"
+#include "enforcer/sink/otlp.h"
+#include "enforcer/sink/shipper.h"
 #include "enforcer/source/directory_source.h"
 #include "policy/base/json_writer.h"
 #include "policy/program/print.h"
@@ -90,6 +92,8 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   std::optional<flow::CounterPackets> counters();
   void stop(int signal);
 
+  Result<> open_sinks();
+
   // What cni.* requests need (CniHost).
   Result<> open_sandboxes();
   void change(std::span<const store::Event> events, std::span<const net::IpAddr> attached) override;
@@ -132,6 +136,7 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   std::unique_ptr<Commits> commits_;
   std::optional<source::DirectorySource> source_;
   std::optional<flow::FlowPipeline> flows_;
+  std::vector<std::unique_ptr<sink::Shipper>> shippers_;
   std::optional<Guard> guard_;
   std::map<std::uint32_t, flow::PodInterface> interfaces_;  // that the guard found
   std::unique_ptr<sandbox::Registry> sandboxes_;
@@ -169,6 +174,7 @@ Result<> Agent::start() {
   flows.nflog.group = config_.program.log_group;
   flows_.emplace(std::move(flows), commits_->compiler().cluster(), Clock::now());
 
+  if (auto opened = open_sinks(); !opened) return opened;
   if (config_.guard_sources) {
     auto guard = Guard::open(config_.node, config_.program);
     if (!guard) return fail(std::move(guard.error()).in("source guard"));
@@ -200,6 +206,27 @@ void Agent::on_source() {
     source_waiting_ = false;
     take(source_->poll());
   });
+}
+
+Result<> Agent::open_sinks() {
+  if (config_.otlp.empty()) return {};
+  sink::OtlpSettings settings;
+  settings.url = *sink::parse_otlp_url(config_.otlp);
+  settings.ca_file = config_.otlp_ca;
+  settings.node = config_.node;
+  settings.cluster = config_.cluster;
+  settings.version = version;
+  if (!config_.otlp_headers.empty()) {
+    auto headers = sink::read_headers(config_.otlp_headers);
+    if (!headers) return fail(std::move(headers.error()).in("otlp-headers"));
+    settings.headers = std::move(*headers);
+  }
+  auto otlp = sink::OtlpSink::open(io_, std::move(settings));
+  if (!otlp) return fail(std::move(otlp.error()).in("otlp-ca"));
+  auto spool = sink::Spool::open(config_.flow_log, config_.state_dir + "/sinks/otlp.json");
+  if (!spool) return fail(std::move(spool.error()).in("otlp"));
+  shippers_.push_back(std::make_unique<sink::Shipper>(io_, std::move(*spool), std::move(*otlp)));
+  return {};
 }
 
 /// Finds again what was plugged in before, so that it is closed or known with the first commit.
@@ -315,6 +342,7 @@ StatusInputs Agent::status_inputs() {
   for (const auto& file : source_->files()) {
     if (auto problem = problem_of(file)) in.files.push_back(std::move(*problem));
   }
+  for (const auto& shipper : shippers_) in.sinks.push_back(shipper->stats());
   in.http_address = config_.http_address;
   in.http_error = http_error_;
   if (guard_) {

@@ -1,5 +1,6 @@
 #include "enforcer/agent/agent.h"
 #include "enforcer/agent/http.h"
+#include "enforcer/sink/otlp.h"
 #include "policy/api/syntax.h"
 
 namespace podfence::agent {
@@ -25,6 +26,12 @@ Result<> validate(const Config& config) {
   }
   if (!config.http_address.empty()) {
     if (auto address = parse_http_address(config.http_address); !address) return fail(address.error());
+  }
+  if (!config.otlp.empty()) {
+    if (auto url = sink::parse_otlp_url(config.otlp); !url) return fail(url.error());
+    if (config.flow_log.empty() || config.flow_log == "-") {
+      return fail(Errc::invalid, "otlp: what is not sent yet waits in the flow log, so flow-log must be a file");
+    }
   }
   if (config.state_dir.empty()) return fail(Errc::invalid, "state-dir is empty");
   if (config.verify_seconds == 0) return fail(Errc::invalid, "verify-seconds must be at least 1");

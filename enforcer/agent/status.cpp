@@ -157,6 +157,15 @@ std::string status_json(const StatusInputs& in) {
   write_sandboxes(json, in);
   write_pods(json, compiler.cluster(), pods);
   write_policies(json, compiler.cluster(), pods);
+  json.key("sinks").begin_array();
+  for (const auto& sink : in.sinks) {
+    json.begin_object().field("sink", sink.sink).field("sent", sink.sent).field("retries", sink.retries);
+    json.field("dropped", sink.dropped);
+    write_time(json, "last_success", sink.last_success);
+    if (!sink.error.empty()) json.field("error", sink.error);
+    json.end_object();
+  }
+  json.end_array();
   if (!in.http_address.empty()) {
     json.key("http").begin_object().field("address", in.http_address);
     if (!in.http_error.empty()) json.field("error", in.http_error);

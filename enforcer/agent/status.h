@@ -9,6 +9,7 @@
 #include "enforcer/agent/duration_histogram.h"
 #include "enforcer/agent/reconciler.h"
 #include "enforcer/sandbox/registry.h"
+#include "enforcer/sink/shipper.h"
 
 namespace podfence::agent {
 
@@ -48,8 +49,9 @@ struct StatusInputs {
   std::string flows_json;              // of the flow pipeline, already JSON; "null" when there is none
   std::vector<std::string> unguarded;  // local pod addresses without a host interface that could be guarded
   std::string guard_error;             // of the source guard; empty when all is well
-  std::string http_address = {};       // of /metrics; empty: none
-  std::string http_error = {};         // why it is not served; empty when all is well
+  std::vector<sink::ShipperStats> sinks = {};
+  std::string http_address = {};  // of /metrics; empty: none
+  std::string http_error = {};    // why it is not served; empty when all is well
   const sandbox::Registry* sandboxes = nullptr;
   bool expects_cni = false;  // name pods that the plugin did not see even where it saw none
 };

@@ -150,6 +150,9 @@ void add_agent(CLI::App& app, Arguments& a) {
   c.add_flag("--cni", config.cni, "podfence-cni is in the chain: status names local pods that it did not see");
   c.add_option("--flow-log", config.flow_log, "File for records of denied flows; - = standard output")
       ->capture_default_str();
+  c.add_option("--otlp", config.otlp, "Sends flow records to this OTLP/HTTP receiver too: http://HOST:4318/v1/logs");
+  c.add_option("--otlp-headers", config.otlp_headers, "File of \"Name: value\" lines for it, as credentials");
+  c.add_option("--otlp-ca", config.otlp_ca, "File of certificates to verify it by (default: the system's)");
   c.add_option("--http-address", config.http_address,
                "Where /metrics, /livez, /readyz and /statusz are; empty = nowhere")
       ->capture_default_str();
