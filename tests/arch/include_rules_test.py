@@ -23,6 +23,7 @@ EDGES = {
     "enforcer/flow": ("enforcer/netlink", "policy/evaluate"),
     "enforcer/source": ("policy/store",),
     "enforcer/sandbox": ("policy/store",),
+    "enforcer/install": ("policy/base",),
     "enforcer/agent": (
         "enforcer/kernel",
         "enforcer/conntrack",
@@ -33,7 +34,7 @@ EDGES = {
         "policy/compile",
         "policy/evaluate",
     ),
-    "enforcer/cli": ("enforcer/agent",),
+    "enforcer/cli": ("enforcer/agent", "enforcer/install"),
     "enforcer": ("enforcer/cli",),  # main.cpp
     "cni": ("policy/net",),
 }
@@ -44,7 +45,7 @@ LIBRARIES = {
     "libmnl/": ("enforcer/netlink", "enforcer/kernel", "enforcer/link", "enforcer/conntrack", "enforcer/flow"),
     "yaml-cpp/": ("policy/api",),
     "nlohmann/": ("cni",),
-    "simdjson": ("policy/api", "enforcer/sandbox", "enforcer/flow", "enforcer/agent", "enforcer/cli"),
+    "simdjson": ("policy/api", "enforcer/sandbox", "enforcer/flow", "enforcer/install", "enforcer/agent", "enforcer/cli"),
     "boost/": ("enforcer/agent", "enforcer/cli"),
     "spdlog/": ("enforcer/agent",),
     "fmt/": ("enforcer/agent", "enforcer/cli"),

@@ -1,0 +1,25 @@
+#pragma once
+// Has the runtime taken what lies on disk? Asked until it has, with a nudge in between.
+#include <chrono>
+#include <string>
+
+#include "enforcer/install/directory.h"
+#include "enforcer/install/runtime.h"
+
+namespace podfence::install {
+
+enum class Answer { yes, no, unknown };
+
+struct Verdict {
+  Answer answer = Answer::unknown;
+  std::string text;  // "loaded by containerd", "not asked: no CRI socket", "not loaded by containerd: ..."
+};
+
+/// What a status says of a network that ought to have our plugin as its last one (or, without `with_ours`, not at all).
+Verdict judge(const std::string& runtime, const RuntimeStatus& status, const std::string& network, bool with_ours);
+
+/// Asks until the answer is not no, or until the time is over; nudges the directory once when the first answer is no.
+Verdict verify(Runtime& runtime, const Directory& conf_dir, const std::string& network, bool with_ours,
+               std::chrono::milliseconds time);
+
+}  // namespace podfence::install
