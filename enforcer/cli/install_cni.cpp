@@ -1,11 +1,16 @@
 #include "enforcer/cli/install_cni.h"
 
+#include <sys/signalfd.h>
+
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <filesystem>
 #include <ostream>
 
 #include "enforcer/agent/version.h"
+#include "enforcer/install/cri.h"
 #include "enforcer/install/install.h"
+#include "enforcer/install/watch.h"
 #include "enforcer/sandbox/result_cache.h"
 #include "policy/base/json_writer.h"
 
@@ -73,6 +78,26 @@ int report_error(const Error& error, std::ostream& err) {
   return exit_error;
 }
 
+/// Until SIGTERM or SIGINT; what is installed stays, because an upgrade is no uninstallation.
+int watch(const InstallArguments& a, const install::Options& options, std::ostream& err) {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGTERM);
+  ::sigaddset(&signals, SIGINT);
+  ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+  const install::Descriptor stop(::signalfd(-1, &signals, SFD_CLOEXEC));
+  if (!stop) return report_error(install::system_error("signalfd"), err);
+  install::WatchEvents events;
+  events.passed = [&](const install::Report& report) {
+    print(report, a, report.verdict.answer != install::Answer::no, err, err);
+    err.flush();
+  };
+  events.failed = [&](const Error& error) { report_error(error, err); };
+  const auto runtime = install::find_runtime(options.cri_socket);
+  const auto done = install::watch(options, *runtime, events, stop.get());
+  return done ? 0 : report_error(done.error(), err);
+}
+
 void add_common(CLI::App& c, InstallArguments& a) {
   auto& o = a.options.common;
   c.add_option("--conf-dir", o.conf_dir, "Where the runtime reads networks")->capture_default_str();
@@ -111,6 +136,9 @@ void add_install(CLI::App& app, InstallArguments& a) {
   c.add_option("--on-agent-unavailable", o.entry.on_agent_unavailable, "wait or deny")
       ->check(CLI::IsMember({"wait", "deny"}));
   c.add_flag("--without-agent", a.without_agent, "Do not look whether the agent answers");
+  c.add_flag("--unverified", o.unverified,
+             "Use --mode drop-in even if the runtime cannot be asked whether it reads drop-ins");
+  c.add_flag("--watch", a.watch, "Stay, and put right what others change; what is installed stays after the end");
   c.add_flag("--check", a.check, "Change nothing; exit code 2 = it is not in place");
   c.footer("Example: podfence install-cni --conf-dir /etc/cni/net.d --bin-dir /opt/cni/bin");
 
@@ -126,8 +154,9 @@ void add_install(CLI::App& app, InstallArguments& a) {
 
 int run_install(InstallArguments& a, std::ostream& out, std::ostream& err) {
   const auto& options = options_of(a);
-  install::NoRuntime runtime("no CRI socket");
-  const auto report = a.check ? install::check(options, runtime) : install::install(options, runtime);
+  if (a.watch) return watch(a, options, err);
+  const auto runtime = install::find_runtime(a.options.common.cri_socket);
+  const auto report = a.check ? install::check(options, *runtime) : install::install(options, *runtime);
   if (!report) return report_error(report.error(), err);
   const bool fine = report->verdict.answer != install::Answer::no && (!a.check || report->warnings.empty());
   print(*report, a, fine, out, err);
@@ -136,8 +165,8 @@ int run_install(InstallArguments& a, std::ostream& out, std::ostream& err) {
 
 int run_uninstall(InstallArguments& a, std::ostream& out, std::ostream& err) {
   options_of(a);
-  install::NoRuntime runtime("no CRI socket");
-  const auto report = install::uninstall(a.options, runtime);
+  const auto runtime = install::find_runtime(a.options.common.cri_socket);
+  const auto report = install::uninstall(a.options, *runtime);
   if (!report) return report_error(report.error(), err);
   print(*report, a, true, out, err);
   return 0;

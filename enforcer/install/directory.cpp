@@ -165,13 +165,14 @@ void Directory::remove_leftovers() const {
   const auto names = files();
   if (!names) return;
   for (const auto& name : *names) {
-    const std::string_view text = name;
-    if (text.size() > temporary_prefix.size() + temporary_suffix.size() &&
-        text.substr(0, temporary_prefix.size()) == temporary_prefix &&
-        text.substr(text.size() - temporary_suffix.size()) == temporary_suffix) {
-      ::unlinkat(fd(), name.c_str(), 0);
-    }
+    if (is_temporary(name)) ::unlinkat(fd(), name.c_str(), 0);
   }
+}
+
+bool is_temporary(std::string_view name) {
+  return name.size() > temporary_prefix.size() + temporary_suffix.size() &&
+         name.substr(0, temporary_prefix.size()) == temporary_prefix &&
+         name.substr(name.size() - temporary_suffix.size()) == temporary_suffix;
 }
 
 Result<Temporary> make_temporary(const Directory& in, const std::string& target) {

@@ -76,6 +76,9 @@ class Directory {
   Descriptor fd_;
 };
 
+/// Whether a name is that of a file which is on its way, or was when an installer was killed.
+bool is_temporary(std::string_view name);
+
 /// Two steps of write(), for a file that is filled in between: the binary.
 struct Temporary {
   std::string name;

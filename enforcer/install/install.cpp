@@ -1,5 +1,6 @@
 #include "enforcer/install/install.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -180,9 +181,26 @@ bool is_unchanged(const State& a, State b) {
   return json_of(a) == json_of(b);
 }
 
+/// A runtime that does not read drop-ins says nothing, and starts pods without us: so what stood before stays until it
+/// has shown that it does.
+Result<> prove_drop_in(const Options& options, Runtime& runtime, const Work& work) {
+  if (options.unverified) return {};
+  const auto verdict = verify(runtime, work.conf_dir, work.want.network, work.want.entries + 1, options.verify_time);
+  if (verdict.answer == Answer::yes) return {};
+  if (!work.on_disk) {
+    const auto directory = Directory::open(work.conf_dir.file(work.want.directory));
+    if (!directory) return fail(directory.error());
+    if (auto removed = directory->remove(work.want.name); !removed) return removed;
+    ::unlinkat(work.conf_dir.fd(), work.want.directory.c_str(), AT_REMOVEDIR);  // unless others use it
+    if (auto restored = work.files.save(work.before); !restored) return restored;
+  }
+  return fail(Errc::refused, verdict.text + "; drop-ins need libcni 1.3 (containerd 2.1, CRI-O 1.33): use --mode own" +
+                                 (verdict.answer == Answer::unknown ? ", or --unverified if you are sure" : ""));
+}
+
 /// Changes the disk. The order matters: the program before the list that names it, the new list before the old one
 /// goes, and what is needed to undo it before anything.
-Result<> make(const Options& options, const Work& work, Report& report) {
+Result<> make(const Options& options, Runtime& runtime, const Work& work, Report& report) {
   if (!is_unchanged(work.before, report.state)) {
     if (auto saved = work.files.save(report.state); !saved) return saved;
   }
@@ -198,11 +216,14 @@ Result<> make(const Options& options, const Work& work, Report& report) {
     report.done.push_back((*placed == Placed::is_new ? "installed " : "replaced ") + report.state.binary);
   }
   if (auto written = write_want(work, report); !written) return written;
+  if (options.mode == Mode::drop_in) {
+    if (auto proven = prove_drop_in(options, runtime, work); !proven) return proven;
+  }
   return remove_remains(work.conf_dir, work.files, work.before, work.want.path(), report.done);
 }
 
 Result<> finish(const Options& options, Runtime& runtime, const Work& work, Report& report) {
-  report.verdict = verify(runtime, work.conf_dir, work.want.network, true, options.verify_time);
+  report.verdict = verify(runtime, work.conf_dir, work.want.network, 1, options.verify_time);
   report.state.verified = report.verdict.text;
   report.state.condition = report.verdict.answer == Answer::no ? Condition::degraded : Condition::installed;
   if (report.verdict.answer == Answer::no) report.state.problem = report.verdict.text;
@@ -230,19 +251,8 @@ Result<Report> install_once(const Options& options, Runtime& runtime) {
   if (options.need_agent && !was_installed(options, work->before) && work->on_disk != work->want.bytes) {
     if (auto ready = check_agent(options); !ready) return fail(ready.error());
   }
-  if (auto made = make(options, *work, report); !made) return fail(made.error());
+  if (auto made = make(options, runtime, *work, report); !made) return fail(made.error());
   if (auto finished = finish(options, runtime, *work, report); !finished) return fail(finished.error());
-  // A runtime that does not read drop-ins would start pods without us and say nothing.
-  if (options.mode == Mode::drop_in && report.verdict.answer == Answer::no) {
-    std::vector<std::string> undone;
-    if (auto removed = remove_remains(work->conf_dir, work->files, report.state, "", undone); !removed) {
-      return fail(removed.error());
-    }
-    report.state.condition = Condition::removed;
-    if (auto saved = work->files.save(report.state); !saved) return fail(saved.error());
-    return fail(Errc::refused,
-                report.verdict.text + "; drop-ins need libcni 1.3 (containerd 2.1, CRI-O 1.33): use --mode own");
-  }
   return report;
 }
 
@@ -270,7 +280,7 @@ Result<Report> check(const Options& options, Runtime& runtime) {
   if (!work->binary_fits) {
     report.warnings.push_back(work->bin_dir.file(plugin_type) + ": is missing, or is not " + options.plugin);
   }
-  report.verdict = verify(runtime, work->conf_dir, work->want.network, true, std::chrono::milliseconds(0));
+  report.verdict = verify(runtime, work->conf_dir, work->want.network, 1, std::chrono::milliseconds(0));
   if (report.verdict.answer == Answer::no) report.warnings.push_back(report.verdict.text);
   return report;
 }

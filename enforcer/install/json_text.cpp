@@ -89,7 +89,7 @@ Result<std::vector<Span>> plugin_spans(std::string_view text) {
     walk.step();  // ':'
     walk.space();
     const Span value = walk.value();
-    if (key == "plugins") found = elements_of(text, value);
+    if (key == "plugins" && text[value.begin] == '[') found = elements_of(text, value);
     walk.space();
     if (walk.peek() == ',') walk.step();
   }

@@ -23,7 +23,8 @@ struct Options {
   std::string version;                           // of this program, for the state
   std::chrono::milliseconds wait{30'000};        // for a network, an agent, another installer
   std::chrono::milliseconds verify_time{5'000};  // for the runtime to take the change
-  bool need_agent = true;                        // first look whether the agent's socket answers
+  bool unverified = false;  // mode drop-in even where the runtime does not say that it reads drop-ins
+  bool need_agent = true;   // first look whether the agent's socket answers
 };
 
 struct UninstallOptions {

@@ -72,7 +72,7 @@ Result<> own(const ConfFile& primary, const Options& options, const Scan& scan, 
   return {};
 }
 
-Result<> drop_in(const ConfFile& primary, const Options& options, Want& want) {
+Result<> drop_in(const ConfFile& primary, const Options& options, const Scan& scan, Want& want) {
   if (!primary.is_list) {
     return fail(Errc::refused, primary.name + ": is a single plugin, and drop-ins are for lists: use --mode own");
   }
@@ -80,6 +80,10 @@ Result<> drop_in(const ConfFile& primary, const Options& options, Want& want) {
     return fail(Errc::refused, primary.name + ": loadOnlyInlinedPlugins: is true, so drop-ins are not read");
   }
   want.directory = primary.network;
+  // A list of ours sorts before the primary's, and it is the one that is read while it is there.
+  const auto& read_now = scan.own.empty() ? primary : scan.own.front().conf;
+  want.entries = static_cast<std::size_t>(std::count_if(read_now.plugins.begin(), read_now.plugins.end(),
+                                                        [](const auto& entry) { return entry.type == plugin_type; }));
   want.name = drop_in_name;
   want.bytes = entry_text(options.entry, {Mode::drop_in, primary.name}) + "\n";
   return {};
@@ -123,7 +127,7 @@ Result<Want> plan(const Options& options, const Scan& scan, const std::vector<st
     return fail(good.error());
   }
   const auto made = options.mode == Mode::own       ? own(primary, options, scan, want)
-                    : options.mode == Mode::drop_in ? drop_in(primary, options, want)
+                    : options.mode == Mode::drop_in ? drop_in(primary, options, scan, want)
                                                     : in_place(**found, options, want);
   if (!made) return fail(made.error());
   return want;

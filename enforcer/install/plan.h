@@ -15,6 +15,7 @@ struct Want {
   std::string primary;  // its file's name
   std::string network;
   std::string original;            // mode in-place: the file without our entry
+  std::size_t entries = 0;         // of ours in the list that a runtime reads now
   std::vector<std::string> types;  // the chain without ours, in order
   std::vector<std::string> warnings;
 

@@ -28,7 +28,7 @@ std::vector<LoadedNetwork> real_networks(const RuntimeStatus& status) {
 
 }  // namespace
 
-Verdict judge(const std::string& runtime, const RuntimeStatus& status, const std::string& network, bool with_ours) {
+Verdict judge(const std::string& runtime, const RuntimeStatus& status, const std::string& network, std::size_t ours) {
   if (!status.last_load.empty() && status.last_load != "OK") {
     return {Answer::no, "not loaded: " + runtime + " says: " + status.last_load};
   }
@@ -37,22 +37,22 @@ Verdict judge(const std::string& runtime, const RuntimeStatus& status, const std
     return {Answer::unknown, "not known: " + runtime + " is ready, and does not say which plugins it has loaded"};
   }
   const auto networks = real_networks(status);
-  if (with_ours && networks.size() > 1) {
+  if (ours > 0 && networks.size() > 1) {
     return {Answer::no, runtime + " makes " + std::to_string(networks.size()) +
                             " networks for each pod (max_conf_num is not 1): use --mode in-place"};
   }
   for (const auto& loaded : networks) {
-    const bool ours = std::find(loaded.types.begin(), loaded.types.end(), plugin_type) != loaded.types.end();
-    if (with_ours && (!ours || loaded.name != network)) {
+    const auto found = static_cast<std::size_t>(std::count(loaded.types.begin(), loaded.types.end(), plugin_type));
+    if (ours > 0 && (found < ours || loaded.name != network)) {
       return {Answer::no, "not loaded: " + runtime + " has " + types_of(loaded)};
     }
-    if (!with_ours && ours) return {Answer::no, "still loaded: " + runtime + " has " + types_of(loaded)};
+    if (ours == 0 && found > 0) return {Answer::no, "still loaded: " + runtime + " has " + types_of(loaded)};
   }
-  if (with_ours && networks.empty()) return {Answer::no, "not loaded: " + runtime + " has no network"};
-  return {Answer::yes, (with_ours ? "loaded by " : "not loaded by ") + runtime};
+  if (ours > 0 && networks.empty()) return {Answer::no, "not loaded: " + runtime + " has no network"};
+  return {Answer::yes, (ours > 0 ? "loaded by " : "not loaded by ") + runtime};
 }
 
-Verdict verify(Runtime& runtime, const Directory& conf_dir, const std::string& network, bool with_ours,
+Verdict verify(Runtime& runtime, const Directory& conf_dir, const std::string& network, std::size_t ours,
                std::chrono::milliseconds time) {
   const auto deadline = std::chrono::steady_clock::now() + time;
   bool nudged = false;
@@ -61,7 +61,7 @@ Verdict verify(Runtime& runtime, const Directory& conf_dir, const std::string& n
     if (!status && status.error().code() == Errc::not_found) {
       return {Answer::unknown, "not asked: " + status.error().what()};
     }
-    auto verdict = status ? judge(runtime.name(), *status, network, with_ours)
+    auto verdict = status ? judge(runtime.name(), *status, network, ours)
                           : Verdict{Answer::no, runtime.name() + " does not answer: " + status.error().what()};
     if (verdict.answer != Answer::no || std::chrono::steady_clock::now() >= deadline) return verdict;
     std::this_thread::sleep_for(between_questions);

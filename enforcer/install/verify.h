@@ -15,11 +15,11 @@ struct Verdict {
   std::string text;  // "loaded by containerd", "not asked: no CRI socket", "not loaded by containerd: ..."
 };
 
-/// What a status says of a network that ought to have our plugin as its last one (or, without `with_ours`, not at all).
-Verdict judge(const std::string& runtime, const RuntimeStatus& status, const std::string& network, bool with_ours);
+/// What a status says of the network in which our plugin ought to be so many times, or more; 0 = nowhere.
+Verdict judge(const std::string& runtime, const RuntimeStatus& status, const std::string& network, std::size_t ours);
 
 /// Asks until the answer is not no, or until the time is over; nudges the directory once when the first answer is no.
-Verdict verify(Runtime& runtime, const Directory& conf_dir, const std::string& network, bool with_ours,
+Verdict verify(Runtime& runtime, const Directory& conf_dir, const std::string& network, std::size_t ours,
                std::chrono::milliseconds time);
 
 }  // namespace podfence::install
