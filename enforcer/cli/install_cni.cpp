@@ -2,7 +2,6 @@
 
 #include <sys/signalfd.h>
 
-#include <CLI/CLI.hpp>
 #include <csignal>
 #include <filesystem>
 #include <ostream>

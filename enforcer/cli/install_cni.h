@@ -1,13 +1,10 @@
 #pragma once
 // `podfence install-cni` and `podfence uninstall-cni`: the plugin into the runtime's chain, and out of it.
+#include <CLI/CLI.hpp>
 #include <iosfwd>
 #include <string>
 
 #include "enforcer/install/options.h"
-
-namespace CLI {
-class App;
-}
 
 namespace podfence::cli {
 

@@ -126,14 +126,19 @@ void read_cni_config(std::string_view text, RuntimeStatus& status) {
     }
   }
   status.networks = std::move(networks);
-  std::string_view directory;
-  if (root["PluginConfDir"].get(directory) == SUCCESS) status.conf_dir = directory;
-  std::int64_t most = 0;
-  if (root["PluginMaxConfNum"].get(most) == SUCCESS) status.most_networks = static_cast<int>(most);
-  if (root["PluginDirs"].get(list) == SUCCESS) {
-    for (const element one : list) {
-      if (one.get(directory) == SUCCESS) status.plugin_dirs.emplace_back(directory);
-    }
+}
+
+/// What containerd says of its own configuration: runtime classes with directories of their own.
+void read_config(std::string_view text, RuntimeStatus& status) {
+  simdjson::dom::parser parser;
+  element root;
+  object handlers;
+  if (parser.parse(text.data(), text.size()).get(root) != SUCCESS) return;
+  if (root["containerd"]["runtimes"].get(handlers) != SUCCESS) return;
+  for (const auto handler : handlers) {
+    std::string_view directory;
+    if (handler.value["cniConfDir"].get(directory) != SUCCESS || directory.empty()) continue;
+    status.other_directories.push_back(std::string(handler.key) + ": " + std::string(directory));
   }
 }
 
@@ -161,6 +166,7 @@ Result<RuntimeStatus> parse_status(std::string_view message) {
     }
   }
   if (const auto found = info.find("cniconfig"); found != info.end()) read_cni_config(found->second, status);
+  if (const auto found = info.find("config"); found != info.end()) read_config(found->second, status);
   if (const auto found = info.find("lastCNILoadStatus"); found != info.end()) status.last_load = found->second;
   return status;
 }

@@ -2,15 +2,12 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
 
-#include "enforcer/install/directory.h"
+#include "enforcer/install/unix_socket.h"
 
 namespace podfence::install {
 namespace {
@@ -175,25 +172,11 @@ Result<std::string> listen(Connection& connection) {
   }
 }
 
-Result<Descriptor> connect(const std::string& path) {
-  struct sockaddr_un address {};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return fail(Errc::invalid, path + ": is too long for a socket");
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const void* generic = &address;
-  if (!fd || ::connect(fd.get(), static_cast<const struct sockaddr*>(generic), sizeof(address)) != 0) {
-    if (errno == ECONNREFUSED) return fail(Errc::not_found, path + ": nobody listens");
-    return fail(system_error(path));
-  }
-  return fd;
-}
-
 }  // namespace
 
 Result<std::string> ask_grpc(const std::string& socket, std::string_view method, std::string_view message,
                              std::chrono::milliseconds deadline) {
-  auto fd = connect(socket);
+  auto fd = connect_unix(socket);
   if (!fd) return fail(fd.error());
   Connection connection(std::move(*fd), Clock::now() + deadline);
   if (auto sent = connection.send(opening(method, message)); !sent) return fail(Error(sent.error()).in(socket));

@@ -1,14 +1,11 @@
 #include "enforcer/install/install.h"
 
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <optional>
 #include <thread>
 
@@ -16,6 +13,7 @@
 #include "enforcer/install/clock.h"
 #include "enforcer/install/plan.h"
 #include "enforcer/install/remains.h"
+#include "enforcer/install/unix_socket.h"
 
 namespace podfence::install {
 namespace {
@@ -61,27 +59,13 @@ Result<Scan> stable_scan(const Directory& conf_dir, const std::string& primary) 
 /// The other plugins of the chain must be where ours goes: else the runtime looks elsewhere, and every pod would fail.
 Result<> check_programs(const Options& options, const Want& want) {
   for (const auto& type : want.types) {
-    const auto found = [&](const std::string& dir) { return ::access((dir + "/" + type).c_str(), X_OK) == 0; };
+    const std::string program = "/" + type;
+    const auto found = [&](const std::string& dir) { return ::access((dir + program).c_str(), X_OK) == 0; };
     if (found(options.bin_dir)) continue;
     if (std::any_of(options.search_dirs.begin(), options.search_dirs.end(), found)) continue;
     return fail(Errc::not_found, options.bin_dir + ": has no program " + type + ", which " + want.primary +
                                      " names: is it the directory in which the runtime looks for plugins (--bin-dir, "
                                      "--search-dir)?");
-  }
-  return {};
-}
-
-Result<> check_agent(const Options& options) {
-  const auto path = options.entry.socket.empty() ? std::string(usual_socket) : options.entry.socket;
-  struct sockaddr_un address {};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return fail(Errc::invalid, path + ": is too long for a socket");
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  const Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const void* generic = &address;
-  if (!fd || ::connect(fd.get(), static_cast<const struct sockaddr*>(generic), sizeof(address)) != 0) {
-    return fail(Errc::unavailable, path + ": no agent answers (" + std::strerror(errno) +
-                                       "), and without it no pod could start: start podfence agent first");
   }
   return {};
 }
@@ -225,6 +209,7 @@ Result<> make(const Options& options, Runtime& runtime, const Work& work, Report
 Result<> finish(const Options& options, Runtime& runtime, const Work& work, Report& report) {
   report.verdict = verify(runtime, work.conf_dir, work.want.network, 1, options.verify_time);
   report.state.verified = report.verdict.text;
+  report.warnings.insert(report.warnings.end(), report.verdict.notes.begin(), report.verdict.notes.end());
   report.state.condition = report.verdict.answer == Answer::no ? Condition::degraded : Condition::installed;
   if (report.verdict.answer == Answer::no) report.state.problem = report.verdict.text;
   if (is_unchanged(work.before, report.state)) return {};
@@ -249,7 +234,8 @@ Result<Report> install_once(const Options& options, Runtime& runtime) {
   count_change(options, *work, report.state);
   // What was installed is repaired whatever the agent does: a chain without us would open what is closed.
   if (options.need_agent && !was_installed(options, work->before) && work->on_disk != work->want.bytes) {
-    if (auto ready = check_agent(options); !ready) return fail(ready.error());
+    if (auto ready = ask_agent(options.entry.socket.empty() ? usual_socket : options.entry.socket); !ready)
+      return fail(ready.error());
   }
   if (auto made = make(options, runtime, *work, report); !made) return fail(made.error());
   if (auto finished = finish(options, runtime, *work, report); !finished) return fail(finished.error());

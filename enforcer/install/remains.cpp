@@ -98,9 +98,10 @@ Result<std::vector<std::string>> users_of_plugin(const Directory& conf_dir) {
     if (!directory) continue;
     const auto files = directory->files();
     if (!files) continue;
+    const std::string below = name + "/";
     for (const auto& file : *files) {
       const auto read = is_conf_name(file) ? directory->read(file) : fail(Errc::not_found, file);
-      if (read && read->bytes.find(plugin_type) != std::string::npos) users.push_back(name + "/" + file);
+      if (read && read->bytes.find(plugin_type) != std::string::npos) users.push_back(below + file);
     }
   }
   return users;

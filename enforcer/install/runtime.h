@@ -21,9 +21,8 @@ struct RuntimeStatus {
   /// Nothing when the runtime does not tell what it has loaded (CRI-O does not).
   std::optional<std::vector<LoadedNetwork>> networks;
   std::string last_load;  // containerd's lastCNILoadStatus; "OK" when all is well
-  std::string conf_dir;   // as the runtime sees it; empty: not told
-  std::vector<std::string> plugin_dirs;
-  std::optional<int> most_networks;  // containerd's max_conf_num; 0 = every file is a network of its own
+  /// "HANDLER: DIRECTORY" for each runtime class whose networks lie in a directory of its own.
+  std::vector<std::string> other_directories;
 };
 
 class Runtime {

@@ -63,6 +63,11 @@ Verdict verify(Runtime& runtime, const Directory& conf_dir, const std::string& n
     }
     auto verdict = status ? judge(runtime.name(), *status, network, ours)
                           : Verdict{Answer::no, runtime.name() + " does not answer: " + status.error().what()};
+    if (status && ours > 0) {
+      for (const auto& directory : status->other_directories) {
+        verdict.notes.push_back("runtime class " + directory + " is another --conf-dir, which needs the plugin too");
+      }
+    }
     if (verdict.answer != Answer::no || std::chrono::steady_clock::now() >= deadline) return verdict;
     std::this_thread::sleep_for(between_questions);
     if (!nudged) std::ignore = conf_dir.nudge();  // rows T2, T4: it may have missed the change

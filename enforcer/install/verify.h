@@ -2,6 +2,7 @@
 // Has the runtime taken what lies on disk? Asked until it has, with a nudge in between.
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "enforcer/install/directory.h"
 #include "enforcer/install/runtime.h"
@@ -13,6 +14,7 @@ enum class Answer { yes, no, unknown };
 struct Verdict {
   Answer answer = Answer::unknown;
   std::string text;  // "loaded by containerd", "not asked: no CRI socket", "not loaded by containerd: ..."
+  std::vector<std::string> notes = {};  // directories of runtime classes that have to be installed into as well
 };
 
 /// What a status says of the network in which our plugin ought to be so many times, or more; 0 = nowhere.

@@ -191,7 +191,21 @@ TEST_F(Input, R5_without_an_agent_no_first_list_but_every_repair) {
   const void* generic = &address;
   ASSERT_EQ(::bind(fd, static_cast<const struct sockaddr*>(generic), sizeof(address)), 0);
   ASSERT_EQ(::listen(fd, 5), 0);
+  const auto serve = [&](const std::string& answer) {
+    return std::thread([fd, answer] {
+      const int peer = ::accept(fd, nullptr, nullptr);
+      char question[64];
+      EXPECT_GT(::recv(peer, question, sizeof(question), 0), 0);
+      EXPECT_EQ(::send(peer, answer.data(), answer.size(), MSG_NOSIGNAL), static_cast<ssize_t>(answer.size()));
+      ::close(peer);
+    });
+  };
+  auto agent = serve("{\"error\":\"has not read all of its source yet\",\"code\":50}\n");
+  EXPECT_THAT(refused(), HasSubstr("has not read all of its source yet"));
+  agent.join();
+  agent = serve("{\"ok\":true}\n");
   installed();
+  agent.join();
   ::close(fd);
   fs::remove(root / "net.d/00-podfence.conflist");
   EXPECT_EQ(installed().state.repairs, 1U);
