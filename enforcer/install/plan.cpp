@@ -10,9 +10,9 @@ namespace {
 /// pod of the node, so the installation is refused.
 constexpr std::array<std::string_view, 12> no_veth{"macvlan", "ipvlan", "vlan", "host-device", "sriov",    "ib-sriov",
                                                    "tap",     "dummy",  "ovs",  "antrea",      "kube-ovn", "loopback"};
-constexpr std::array<std::string_view, 14> veth{"bridge",     "ptp",    "flannel", "calico",     "aws-cni",
-                                                "azure-vnet", "canal",  "kindnet", "weave-net",  "cilium-cni",
-                                                "gke",        "multus", "k3s",     "kube-router"};
+constexpr std::array<std::string_view, 13> veth{"bridge",     "ptp",   "flannel",    "calico",    "aws-cni",
+                                                "azure-vnet", "canal", "kindnet",    "weave-net", "cilium-cni",
+                                                "gke",        "k3s",   "kube-router"};
 
 template <class List>
 bool contains(const List& list, std::string_view what) {
@@ -52,6 +52,11 @@ Result<> check_chain(const ConfFile& primary, Want& want) {
     return fail(Errc::refused, primary.name + ": plugins[0].type: " + first +
                                    " gives pods no veth pair, and podfence-cni would refuse every one of them");
   }
+  if (first == "multus" || first == "multus-shim") {
+    return fail(Errc::refused, primary.name + ": plugins[0].type: " + first +
+                                   " hands pods on to another network's list: use --mode in-place --primary with the "
+                                   "name of that list");
+  }
   if (!contains(veth, first)) {
     want.warnings.push_back(primary.name + ": plugins[0].type: " + first +
                             " is not known here; pods are refused if it does not make a veth pair");
@@ -69,6 +74,10 @@ Result<> own(const ConfFile& primary, const Options& options, const Scan& scan, 
   if (!name) return fail(name.error());
   want.name = std::move(*name);
   want.bytes = chained(primary, entry_text(options.entry, {Mode::own, primary.name}));
+  const auto& first = scan.theirs.front().conf.name;
+  if (first != primary.name) {
+    want.warnings.push_back(first + ": sorts before " + primary.name + ", and is no longer what the runtime takes");
+  }
   return {};
 }
 
@@ -113,7 +122,7 @@ Result<> in_place(const Found& found, const Options& options, Want& want) {
 
 Result<Want> plan(const Options& options, const Scan& scan, const std::vector<std::string>& versions,
                   const std::string& last_primary) {
-  if (const auto* bad = scan.bad_named(last_primary)) {
+  if (const auto* bad = options.primary.empty() ? scan.bad_named(last_primary) : nullptr) {
     return fail(Errc::busy, last_primary + ": " + bad->problem + "; what was installed from it stays");
   }
   const auto found = choose_primary(scan, options.primary);

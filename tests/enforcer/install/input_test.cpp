@@ -51,6 +51,8 @@ TEST_F(Input, lists_that_cannot_be_chained) {
        "10-a.conflist: cniVersions: has 1.2.0"},
       {R"({"name":"a","cniVersion":"1.0.0","plugins":[{"type":"macvlan"}]})",
        "10-a.conflist: plugins[0].type: macvlan"},
+      {R"({"name":"a","cniVersion":"1.0.0","plugins":[{"type":"multus"}]})",
+       "10-a.conflist: plugins[0].type: multus hands"},
       {R"({"name":"a","cniVersion":"1.0.0","plugins":[{"type":"podfence-cni"}]})", "nothing but podfence-cni"},
       {R"({"name":"a","cniVersion":"1.0.0","plugins":[{"type":"bridge"},{"type":"absent"}]})", "has no program absent"},
   };
@@ -110,7 +112,10 @@ TEST_F(Input, the_first_of_several_or_the_one_that_is_asked_for) {
   settled("20-kbr.conflist", bridge_list);
   EXPECT_EQ(installed().state.network, "a");
   options.primary = "20-kbr.conflist";
+  settled("10-a.conflist", "{");  // what was chained behind does not matter when another is asked for
   EXPECT_EQ(installed().state.network, "kbr");
+  settled("10-a.conflist", R"({"name":"a","cniVersion":"1.0.0","plugins":[{"type":"ptp"}]})");
+  EXPECT_THAT(installed().warnings, testing::Contains(HasSubstr("10-a.conflist: sorts before 20-kbr.conflist")));
   options.primary = "30-none.conflist";
   EXPECT_THAT(refused(), HasSubstr("30-none.conflist: there is no such file"));
 }
