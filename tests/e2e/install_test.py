@@ -5,6 +5,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -126,22 +127,25 @@ class WhilePodsStart(Case):
         print(f"PODFENCE_SEED={seed}")
         dice = random.Random(seed)
         self.host.install()
+        begin = time.monotonic()
+        self.host.install("--mode", "in-place")
+        length = time.monotonic() - begin
         loop = Loop(self.host)
         self.addCleanup(loop.end)
         begin = time.monotonic()
         other, kills = self.other_plugin(), 0
-        for _ in range(150):
+        for _ in range(100):
             mode = dice.choice(("own", "in-place"))
             command = self.host.installing("--cri-socket", "none", "--mode", mode, plugin=dice.choice((PLUGIN, other)))
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(dice.random() * 0.04)
+            time.sleep(dice.random() * length)
             process.kill()
             kills += process.wait() == -signal.SIGKILL
         self.host.install()
         lives = loop.end()
         self.assert_no_failure(loop)
         self.assertTrue(all(entries >= 1 for started, _, entries in lives if started >= begin), "a pod without the plugin")
-        self.assertGreater(kills, 50)
+        self.assertGreater(kills, 25)
         self.host.uninstall("--purge")
         self.assertEqual(self.host.read(), self.host.network())
         print(f"{len(lives)} pods, {kills} installers killed")
@@ -269,14 +273,15 @@ class Reboot(Case):
 
     def test_everything_was_synced_before_it_got_its_name(self):
         trace = self.host.work.file("trace")
-        self.host.run("strace", "-f", "-o", trace, "-e", "trace=fsync,renameat,renameat2,rename,unlinkat", *self.host.installing("--cri-socket", "none"))
+        self.host.run("strace", "-y", "-o", trace, "-e", "trace=fsync,renameat,renameat2,rename", *self.host.installing("--cri-socket", "none"))
         with open(trace, encoding="ascii") as file:
-            calls = [line.split(None, 1)[1] for line in file if "= 0" in line]
+            calls = [line for line in file if "= 0" in line]
         renames = [index for index, call in enumerate(calls) if call.startswith("rename")]
-        self.assertGreaterEqual(len(renames), 3, calls)  # the program, the list, the state
+        self.assertGreaterEqual(len(renames), 3, calls)  # the state, the program, the list
         for index in renames:
-            self.assertTrue(calls[index - 1].startswith("fsync") or "podfence-cni.tmp" in calls[index], calls[index - 1 : index + 2])
-            self.assertTrue(calls[index + 1].startswith("fsync"), calls[index - 1 : index + 2])
+            directory, temporary = re.search(r"<([^>]*)>, \"([^\"]*)\"", calls[index]).groups()
+            self.assertRegex(calls[index - 1], rf"^fsync\(\d+<{re.escape(directory)}/{re.escape(temporary)}>\)", "synced, then renamed")
+            self.assertRegex(calls[index + 1], rf"^fsync\(\d+<{re.escape(directory)}>\)", "renamed, then its directory synced")
 
 
 def main():
