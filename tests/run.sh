@@ -47,8 +47,8 @@ PACKAGES=(
   libnftnl-dev libmnl-dev libboost1.81-dev libssl-dev libsimdjson-dev libyaml-cpp-dev libspdlog-dev libfmt-dev
   libexpected-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev
   clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev lld-14 shellcheck
-  nftables iproute2 iputils-ping containernetworking-plugins conntrack curl jq python3 util-linux
-  file dpkg-dev fakeroot prometheus python3-venv
+  nftables iproute2 iputils-ping containernetworking-plugins conntrack curl jq python3 python3-venv util-linux
+  file dpkg-dev fakeroot prometheus containerd strace
 )
 JOBS="$(nproc)"
 RESULTS="$ROOT/build/results"
@@ -131,13 +131,13 @@ stage_release() { build_and_test release; }
 # Sanitizers make a world five to fifteen times as dear: every test runs but those of the tree itself, the random ones
 # on fewer worlds.
 stage_asan() {
-  SELECT=(-LE arch)
+  SELECT=(-LE "arch|once")
   export PODFENCE_WORLDS="${PODFENCE_WORLDS:-1500}" PODFENCE_WIRE_WORLDS="${PODFENCE_WIRE_WORLDS:-30}"
   export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
   build_and_test asan
 }
 stage_tsan() {
-  SELECT=(-LE arch)
+  SELECT=(-LE "arch|once")
   export PODFENCE_WORLDS="${PODFENCE_WORLDS:-500}" PODFENCE_WIRE_WORLDS="${PODFENCE_WIRE_WORLDS:-20}"
   export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
   without_shuffling

@@ -16,6 +16,7 @@
 #include "enforcer/cli/config_file.h"
 #include "enforcer/cli/explain.h"
 #include "enforcer/cli/flows.h"
+#include "enforcer/cli/install_cni.h"
 #include "enforcer/cli/simulate.h"
 #include "enforcer/kernel/print_kernel.h"
 #include "enforcer/source/directory_source.h"
@@ -39,6 +40,7 @@ struct Arguments {
   CheckOptions check;
   std::string report = "text";
   FlowsOptions flows;
+  InstallArguments install;
 };
 
 Output output_of(const Arguments& a) {
@@ -233,6 +235,8 @@ int dispatch(const CLI::App& app, Arguments& a) {
   if (app.got_subcommand("explain")) return run_explain(a);
   if (app.got_subcommand("simulate")) return run_simulate(a);
   if (app.got_subcommand("check")) return run_check(a);
+  if (app.got_subcommand("install-cni")) return run_install(a.install, std::cout, std::cerr);
+  if (app.got_subcommand("uninstall-cni")) return run_uninstall(a.install, std::cout, std::cerr);
   return run_flows(a);
 }
 
@@ -248,6 +252,7 @@ int run(int argc, char** argv) {
   add_agent(app, arguments);
   add_questions(app, arguments);
   add_flows(app, arguments);
+  add_install(app, arguments.install);
   try {
     app.parse(argc, argv);
     return dispatch(app, arguments);

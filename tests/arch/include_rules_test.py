@@ -25,6 +25,7 @@ EDGES = {
     "enforcer/source": ("enforcer/files", "policy/store"),
     "enforcer/sandbox": ("enforcer/files", "policy/store"),
     "enforcer/sink": ("enforcer/files", "enforcer/flow"),
+    "enforcer/install": ("policy/base",),
     "enforcer/agent": (
         "enforcer/kernel",
         "enforcer/conntrack",
@@ -36,7 +37,7 @@ EDGES = {
         "policy/compile",
         "policy/evaluate",
     ),
-    "enforcer/cli": ("enforcer/agent",),
+    "enforcer/cli": ("enforcer/agent", "enforcer/install"),
     "enforcer": ("enforcer/cli",),  # main.cpp
     "cni": ("policy/net",),
 }
@@ -47,7 +48,7 @@ LIBRARIES = {
     "libmnl/": ("enforcer/netlink", "enforcer/kernel", "enforcer/link", "enforcer/conntrack", "enforcer/flow"),
     "yaml-cpp/": ("policy/api",),
     "nlohmann/": ("cni",),
-    "simdjson": ("policy/api", "enforcer/sandbox", "enforcer/flow", "enforcer/sink", "enforcer/agent", "enforcer/cli"),
+    "simdjson": ("policy/api", "enforcer/sandbox", "enforcer/flow", "enforcer/sink", "enforcer/install", "enforcer/agent", "enforcer/cli"),
     "boost/": ("enforcer/sink", "enforcer/agent", "enforcer/cli"),
     "spdlog/": ("enforcer/agent",),
     "fmt/": ("enforcer/agent", "enforcer/cli"),
