@@ -12,7 +12,7 @@ Seen = collections.namedtuple("Seen", "source destination protocol port text")
 
 
 def parse(packet):
-    """UDP and TCP over IPv4; of others, nothing."""
+    """Datagrams and attempts to connect, over IPv4; of others, nothing."""
     if packet[12:14] != b"\x08\x00" or packet[23] not in (6, 17):
         return None
     at = 14 + (packet[14] & 15) * 4
@@ -20,7 +20,7 @@ def parse(packet):
     port = struct.unpack_from("!H", packet, at + 2)[0]
     if packet[23] == 17:
         return Seen(source, destination, "udp", port, packet[at + 8:].decode("ascii", "replace"))
-    return Seen(source, destination, "tcp", port, "")
+    return Seen(source, destination, "tcp", port, "") if packet[at + 13] & 0x12 == 2 else None
 
 
 class Wire:
