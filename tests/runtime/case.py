@@ -7,7 +7,7 @@ import unittest
 import host as hosts
 from containerd import Containerd
 from cri import Sandbox
-from host import ALLOWED, OUTSIDE, Host, policy
+from host import ALLOWED, ALLOWED6, OUTSIDE, Host, blocks, policy
 from wire import Wire
 
 IMAGE = "localhost/probe:1"
@@ -15,8 +15,7 @@ PORT = 9000
 OPTIONS = argparse.Namespace()
 # Isolated both ways; one peer outside may be talked to, and may talk.
 ONE_PEER = policy("one-peer", {"app": "web"}, policyTypes=["Ingress", "Egress"],
-                  ingress=[{"from": [{"ipBlock": {"cidr": f"{ALLOWED}/32"}}]}],
-                  egress=[{"to": [{"ipBlock": {"cidr": f"{ALLOWED}/32"}}]}])
+                  ingress=[{"from": blocks(ALLOWED, ALLOWED6)}], egress=[{"to": blocks(ALLOWED, ALLOWED6)}])
 
 
 def both(*addresses):

@@ -15,9 +15,10 @@ MARK = "PODFENCE_RUNTIME_HOST"
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET, PR_SET_PDEATHSIG = 0x40000000, 1
 DEBIAN_PLUGINS = "/usr/lib/cni"
-OUTSIDE, NODE = "192.0.2.7", "192.0.2.1"  # and an address of the outside that policies allow
-ALLOWED = "192.0.2.8"
-RANGE = "10.88.0.0/24"
+NODE, NODE6 = "192.0.2.1", "2001:db8::1"
+OUTSIDE, OUTSIDE6 = "192.0.2.7", "2001:db8::7"  # forbidden to most
+ALLOWED, ALLOWED6 = "192.0.2.8", "2001:db8::8"  # as distant, and allowed
+RANGE, RANGE6 = "10.88.0.0/22", "fd00:88::/64"
 
 
 def _cgroups():
@@ -78,12 +79,24 @@ def inside(netns):
         os.close(there)
 
 
+def without_dad():
+    """Interfaces that this thread's network namespace gets from now on have their addresses at once, not after 1.5 s."""
+    for name in ("default", "all"):
+        with open(f"/proc/sys/net/ipv6/conf/{name}/accept_dad", "w", encoding="ascii") as file:
+            file.write("0")
+
+
+def blocks(*addresses):
+    """As peers of a policy."""
+    return [{"ipBlock": {"cidr": f"{address}/{128 if ':' in address else 32}"}} for address in addresses]
+
+
 def namespace(name):
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"name": name}}}
 
 
 def node_object():
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}, "spec": {"podCIDRs": [RANGE]},
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}, "spec": {"podCIDRs": [RANGE, RANGE6]},
             "status": {"addresses": [{"type": "InternalIP", "address": NODE}]}}  # fmt: skip
 
 
@@ -126,12 +139,17 @@ class Host:
         self.outside = "/run/netns/outside"
         run("ip", "netns", "add", "outside")
         lines = ("link add uplink type veth peer name eth0 netns outside", f"addr add {NODE}/24 dev uplink",
-                 "link set uplink up")
+                 f"addr add {NODE6}/64 dev uplink nodad", "link set uplink up")
         run("ip", "-batch", "-", input="\n".join(lines) + "\n")
-        lines = (f"addr add {OUTSIDE}/24 dev eth0", f"addr add {ALLOWED}/24 dev eth0", "link set eth0 up",
-                 f"route add {RANGE} via {NODE}")
+        lines = (f"addr add {OUTSIDE}/24 dev eth0", f"addr add {ALLOWED}/24 dev eth0", f"addr add {OUTSIDE6}/64 dev eth0 nodad",
+                 f"addr add {ALLOWED6}/64 dev eth0 nodad", "link set eth0 up", f"route add {RANGE} via {NODE}",
+                 f"route add {RANGE6} via {NODE6}")
         run("ip", "-n", "outside", "-batch", "-", input="\n".join(lines) + "\n")
-        run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+            run("sysctl", "-qw", f"{key}=1")
+        without_dad()
+        for address in (OUTSIDE, ALLOWED, OUTSIDE6, ALLOWED6):  # so that no pod's packet waits for a neighbour
+            self.until(lambda: run("ping", "-c1", "-W1", address, check=False).returncode == 0, f"{address} answers")
 
     # The chain ---------------------------------------------------------------------------------------------------
 
@@ -139,12 +157,13 @@ class Host:
         return {"type": "podfence-cni", "socket": self.socket, "stateDir": self.state, "deadlineSeconds": 10,
                 "logFile": self.plugin_log, **keys}
 
-    def ipam(self):
-        return {"type": "host-local", "dataDir": self.file("ipam"), "ranges": [[{"subnet": RANGE}]],
-                "routes": [{"dst": "0.0.0.0/0"}]}
+    def ipam(self, subnets):
+        return {"type": "host-local", "dataDir": self.file("ipam"), "ranges": [[{"subnet": s}] for s in subnets],
+                "routes": [{"dst": "::/0" if ":" in s else "0.0.0.0/0"} for s in subnets]}
 
-    def conflist(self, first="bridge", *more, name="kbr"):
-        plugins = [{"type": first, "ipam": self.ipam()}, {"type": "portmap", "capabilities": {"portMappings": True}}]
+    def conflist(self, first="bridge", *more, name="kbr", subnets=(RANGE,)):
+        plugins = [{"type": first, "ipam": self.ipam(subnets)},
+                   {"type": "portmap", "capabilities": {"portMappings": True}}]
         if first == "bridge":
             plugins[0].update({"bridge": "cni0", "isGateway": True, "hairpinMode": True})
         return {"cniVersion": "1.0.0", "name": name, "plugins": [*plugins, *more]}
