@@ -50,6 +50,19 @@ bool read_target(char* text, Target& target) {
   return true;
 }
 
+/// A datagram comes from the port that it goes to: it is one flow with those that come from there.
+void bind_to_port_of(int fd, const Target& target) {
+  sockaddr_storage own = target.address;
+  if (own.ss_family == AF_INET) {
+    reinterpret_cast<sockaddr_in*>(&own)->sin_addr.s_addr = INADDR_ANY;
+  } else {
+    reinterpret_cast<sockaddr_in6*>(&own)->sin6_addr = in6addr_any;
+  }
+  const int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  (void)::bind(fd, reinterpret_cast<const sockaddr*>(&own), target.length);
+}
+
 void send_to(const Target& target, const char* text, int length) {
   const int fd = ::socket(target.address.ss_family, target.type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return;
@@ -57,6 +70,7 @@ void send_to(const Target& target, const char* text, int length) {
   if (target.type == SOCK_STREAM) {
     (void)::connect(fd, address, target.length);  // the SYN is out when it returns
   } else {
+    bind_to_port_of(fd, target);
     (void)::sendto(fd, text, static_cast<size_t>(length), 0, address, target.length);
   }
   ::close(fd);

@@ -47,13 +47,16 @@ class Killer:
                 self.kills += 1
 
     def stop(self):
-        """The last agent stays."""
+        """An agent stays."""
         self.ends.set()
         self.thread.join()
+        if not self.host.agent:
+            self.host.launch_agent()
 
 
 class Callers:
-    """The outside sends a datagram from each of the sources to each of the addresses, ten times a second."""
+    """The outside sends a datagram from each of the sources to each of the addresses, ten times a second: of the flow
+    that a pod with the address uses too, so that it is established and survives the pod."""
 
     def __init__(self, host, sources, networks):
         self.sockets, self.ends = [], threading.Event()
@@ -61,7 +64,7 @@ class Callers:
             family = socket.AF_INET6 if ":" in source else socket.AF_INET
             with inside(host.outside):
                 caller = socket.socket(family, socket.SOCK_DGRAM)
-            caller.bind((source, 0))
+            caller.bind((source, PORT))
             caller.setblocking(False)
             addresses = [str(a) for n in networks for a in ipaddress.ip_network(n).hosts() if (":" in str(a)) == (":" in source)]
             self.sockets.append((caller, addresses))
