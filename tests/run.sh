@@ -49,7 +49,7 @@ PACKAGES=(
   clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev lld-14 shellcheck
   nftables iproute2 iputils-ping containernetworking-plugins conntrack curl jq python3 python3-venv util-linux
   file dpkg-dev fakeroot prometheus containerd strace
-  runc python3-grpcio
+  runc python3-grpcio podman
 )
 JOBS="$(nproc)"
 RESULTS="$ROOT/build/results"

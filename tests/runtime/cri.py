@@ -91,16 +91,12 @@ class Cri:
         except grpc.RpcError as error:
             raise CriError(method, error) from None
 
-    def ready(self):
-        """Whether runtime and network are, and why not."""
-        conditions = [decode(c) for c in decode(self.call("Status", {})[1][0]).get(1, [])]
-        return {c[1][0].decode(): (bool(c.get(2, [0])[0]), c.get(4, [b""])[0].decode()) for c in conditions}
-
-    def chain(self):
-        """The types of the plugins of the network that it has loaded, without the loopback's."""
+    def network(self):
+        """The name of the network that it has loaded, and the types of its plugins. The first is always the loopback."""
         info = {decode(pair)[1][0]: decode(pair)[2][0] for pair in self.call("Status", {1: 1}).get(2, [])}
-        networks = json.loads(info[b"cniconfig"])["Networks"]
-        return [plugin["Network"]["type"] for network in networks[1:] for plugin in network["Config"]["Plugins"]]
+        for network in json.loads(info[b"cniconfig"])["Networks"][1:]:
+            return network["Config"]["Name"], [plugin["Network"]["type"] for plugin in network["Config"]["Plugins"]]
+        return None, []
 
     def images(self):
         return {tag.decode() for image in self.call("ListImages", {}).get(1, []) for tag in decode(image).get(2, [])}

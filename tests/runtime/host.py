@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-MARK = "PODFENCE_RUNTIME_HOST"
+MARK, PREFIX = "PODFENCE_RUNTIME_HOST", "podfence-test-"
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET, PR_SET_PDEATHSIG = 0x40000000, 1
 DEBIAN_PLUGINS = "/usr/lib/cni"
@@ -27,32 +27,38 @@ def _cgroups():
         return [line.split()[1] for line in mounts if line.split()[2] in ("cgroup", "cgroup2")]
 
 
-def _remove_cgroup(name):
-    for root in _cgroups():
-        for folder, _, _ in os.walk(os.path.join(root, name), topdown=False):
+def _remove_cgroups():
+    """This process's, and those of runs that were killed."""
+    for path in [os.path.join(root, name) for root in _cgroups() for name in os.listdir(root) if name.startswith(PREFIX)]:
+        owner = path.rsplit("-", 1)[1]
+        if owner != str(os.getpid()) and os.path.exists(f"/proc/{owner}"):
+            continue
+        for folder, _, _ in os.walk(path, topdown=False):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
 
 
 def enter():
     """Runs this script again in namespaces of its own and ends with its status. All processes of it end with it, then
-    their cgroups are removed. In there /run and /var/lib/cni are empty."""
+    their cgroups are removed. In there /run and /var/lib/cni are empty, and what is written below them or elsewhere below
+    /var/lib stays in memory."""
     if os.environ.get(MARK):
         return
     if os.geteuid() != 0:
         sys.exit("run as root: network namespaces need it")
     script = (
-        "set -e; mount --make-rprivate /; mount -t tmpfs -o mode=0755 none /run; mkdir -p /var/lib/cni; "
-        "mount -t tmpfs none /var/lib/cni; mkdir /run/netns; ip link set lo up; set +e; \"$@\"; exit $?"
+        "set -e; mount --make-rprivate /; mount -t tmpfs -o mode=0755 none /run; mkdir /run/netns /run/upper /run/work; "
+        "mount -t overlay -o lowerdir=/var/lib,upperdir=/run/upper,workdir=/run/work none /var/lib; "
+        "mkdir -p /var/lib/cni; mount -t tmpfs none /var/lib/cni; ip link set lo up; set +e; \"$@\"; exit $?"
     )
-    name = f"podfence-{os.getpid()}"
+    name = f"{PREFIX}{os.getpid()}"
     command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script,
                "sh", sys.executable, "-B", *sys.argv]
     try:
         done = subprocess.run(command, env={**os.environ, MARK: name},
                               preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
     finally:
-        _remove_cgroup(name)
+        _remove_cgroups()
     sys.exit(done.returncode)
 
 

@@ -2,7 +2,7 @@
 """Pod sandboxes of Debian's containerd, with the chain and the agent as they are shipped:
 sandbox_test.py --plugin PROGRAM --agent PROGRAM --probe PROGRAM
 
-Rows: A1 A11 A12 D3 D4 D6 D7 P16 P19; R-01 R-06.
+Rows: A1 A11 A12 D3 D4 D5 D7 P15 P16 P19; R-01 R-06.
 """
 import concurrent.futures
 import contextlib
@@ -15,7 +15,7 @@ import unittest
 import case
 from case import IMAGE, ONE_PEER, PORT, Runtime, both
 from cri import CriError
-from host import ALLOWED, NODE, OUTSIDE, inside, pod_object, policy
+from host import ALLOWED, ALLOWED6, NODE, OUTSIDE, OUTSIDE6, RANGE, RANGE6, inside, pod_object, policy
 from wire import Wire
 
 
@@ -50,6 +50,22 @@ class Life(Runtime):
         self.host.write_world(pod_object("late", app="web"), ONE_PEER)
         self.host.until(lambda: self.arrived(address), "its object opens it")
         self.assertEqual({destination for destination, _, _ in self.arrived(address)}, {ALLOWED})
+
+    def test_two_stacks(self):  # A12
+        conflist = self.host.conflist("bridge", self.host.ours(), name="kdual", subnets=(RANGE, RANGE6))
+        self.host.write_conflist(conflist, "05-kdual.conflist")
+        self.host.write_world(pod_object("web", app="web"), ONE_PEER)
+        self.host.start_agent()
+        self.host.until(lambda: self.cri.network()[0] == "kdual", "loaded")
+        web = self.cri.run_sandbox(self.sandbox("web"))
+        v4, v6 = self.cri.addresses(web)
+        self.cri.run_container(web, IMAGE, "six", "50", *both(OUTSIDE6, ALLOWED6))
+        self.host.until(lambda: len(self.arrived(v6)) >= 4, "it talks to its peer")
+        self.assertEqual({destination for destination, _, _ in self.arrived(v6)}, {ALLOWED6})
+        self.assertEqual({destination for destination, _, _ in self.arrived(v4)}, {ALLOWED})
+        self.assertTrue(self.host.set_has("known6", v6))
+        self.cri.stop_sandbox(web)
+        self.assertFalse(self.host.set_has("known6", v6))
 
     def test_two_pods_on_one_bridge(self):
         to_server = policy("to-server", {"app": "friend"}, policyTypes=["Egress"],
@@ -225,7 +241,7 @@ class AgentAway(Runtime):
     def test_pods_start_closed_where_that_is_chosen(self):
         self.host.write_world(pod_object("web", app="web"), ONE_PEER)
         self.host.write_conflist(self.host.conflist("bridge", self.host.ours(onAgentUnavailable="deny")))
-        self.host.until(lambda: self.cri.chain()[-1] == "podfence-cni", "loaded")
+        self.host.until(lambda: self.cri.network()[1][-1:] == ["podfence-cni"], "loaded")
         address = self.run_pod("web")[1]
         time.sleep(0.5)
         self.assertEqual(self.arrived(address), [])
@@ -243,7 +259,7 @@ class Bypassed(Runtime):
         self.host.start_agent()
         before, its_address = self.run_pod("before")
         self.host.write_conflist(self.host.conflist("bridge"))
-        self.host.until(lambda: "podfence-cni" not in self.cri.chain(), "the runtime reads it")
+        self.host.until(lambda: "podfence-cni" not in self.cri.network()[1], "the runtime reads it")
         without, address = self.run_pod("without")
         time.sleep(0.3)
         self.assertEqual(self.arrived(address), [], "an address of the node's range that nobody knows is closed")
@@ -254,11 +270,11 @@ class Bypassed(Runtime):
         self.assertIn("without", named)
         print(f"  status says: {named['without']}", flush=True)
         self.host.write_conflist(first)
-        self.host.until(lambda: "podfence-cni" in self.cri.chain(), "the runtime reads it")
+        self.host.until(lambda: "podfence-cni" in self.cri.network()[1], "the runtime reads it")
         after = self.run_pod("after")
         self.assert_only_its_peer("after", after[1])
         self.assertEqual(self.host.attached(), {before.id, after[0].id})
-        self.cri.stop_sandbox(without)  # a DEL of what was never added
+        self.cri.stop_sandbox(without)  # D5: a DEL of what was never added
         self.assertEqual([(c["command"], c["ok"]) for c in self.host.commands(without.id)], [("DEL", True)])
         self.cri.stop_sandbox(before)
         self.assertEqual(self.host.addresses_in_use(), {after[1]})
