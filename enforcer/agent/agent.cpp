@@ -77,7 +77,7 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
 
  private:
   // In: the source's events.
-  void on_source();
+  void wait_for_source();
   void take(source::Batch batch);
 
   // What follows from commits (Commits::Listener).
@@ -148,7 +148,6 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   asio::steady_timer source_timer_{io_};
   asio::steady_timer tick_timer_{io_};
   bool synced_ = false;
-  bool source_waiting_ = false;
 };
 
 Result<> Agent::start() {
@@ -192,19 +191,21 @@ Result<> Agent::start() {
     if (!ec) stop(signal);
   });
   source_fd_.assign(source_->fd());
-  each_time(source_fd_, &Agent::on_source);
+  wait_for_source();
   listen_to_flows();
   after(tick_timer_, tick, [this] { on_tick(); });
   asio::post(io_, [this] { take(source_->rescan()); });
   return {};
 }
 
-void Agent::on_source() {
-  if (source_waiting_) return;
-  source_waiting_ = true;
-  after(source_timer_, event_pause, [this] {
-    source_waiting_ = false;
-    take(source_->poll());
+/// While it pauses, the descriptor is readable all the time, and is not waited for.
+void Agent::wait_for_source() {
+  source_fd_.async_wait(Descriptor::wait_read, [this](error_code ec) {
+    if (ec) return;
+    after(source_timer_, event_pause, [this] {
+      take(source_->poll());
+      if (source_fd_.is_open()) wait_for_source();
+    });
   });
 }
 

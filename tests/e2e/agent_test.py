@@ -104,6 +104,20 @@ class AgentTest(unittest.TestCase):
         self.node.write("policies.json", self.deny_all())
         self.node.until(lambda: self.node.status().get("state") == "enforcing", "the mended file is taken")
 
+    def test_files_that_change_are_not_waited_for_busily(self):
+        self.node.start_agent()
+
+        def seconds_run():
+            with open(f"/proc/{self.node.agent.pid}/schedstat", encoding="ascii") as file:
+                return int(file.read().split()[0]) / 1e9
+        before = seconds_run()
+        for number in range(50):
+            with open(os.path.join(self.node.objects, "notes.txt"), "w", encoding="ascii") as out:
+                out.write(str(number))
+            time.sleep(0.03)
+        took = seconds_run() - before
+        self.assertLess(took, 0.1, "the pause after a change is 10 ms")
+
     def test_rules_stay_while_the_agent_is_down(self):  # D-19, D-24
         self.node.write("policies.json", self.deny_all(), self.allow_web())
         self.node.start_agent()
