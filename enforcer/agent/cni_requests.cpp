@@ -159,10 +159,11 @@ std::string CniRequests::status() const {
   return cni_error("the podfence agent cannot write its rules: " + trouble, not_available_and_limited);
 }
 
+/// What is on disk from before the start may be all that an agent did before it was killed: then it is as new.
 Result<> CniRequests::plug(Attachment attachment) {
   for (const auto& ip : attachment.addresses) {
     const auto* claimant = registry_.attachments().claimant(ip);
-    if (claimant == nullptr || claimant->key != attachment.key) fresh_.insert(ip);
+    if (claimant == nullptr || claimant->key != attachment.key || !flows_cut_) fresh_.insert(ip);
   }
   auto events = registry_.add(std::move(attachment));
   if (!events) return fail(events.error());

@@ -337,6 +337,24 @@ class CniTest(unittest.TestCase):
         self.assertEqual(self.attached(), set())
         self.assertFalse(self.node.set_has("managed4", one.v4))
 
+    def test_an_agent_that_was_killed_before_it_answered_leaves_no_flow(self):
+        self.write_world(policies=[policy("out", "people", {"app": "client"}, egress=[{}])])
+        self.start()
+        box = self.box("web")
+        self.plug(box)
+        recorded = os.path.join(self.node.state, "attachments", f"{box.id}@eth0.json")
+        with open(recorded, encoding="utf-8") as file:
+            record = file.read()
+        self.node.ask(box.key())
+        self.node.until(lambda: self.talk(self.from_client, box), "a flow with the label, from before ADD")
+        self.node.end_agent(signal.SIGKILL)
+        with open(recorded, "w", encoding="utf-8") as file:
+            file.write(record)  # it came as far as that
+        self.node.launch("--cni-results", self.results)
+        self.assertTrue(self.node.ask_until(box.request())["ok"], "the plugin asks again")
+        self.assertFalse(self.gets(self.from_client, box, b"in"))
+        self.assertFalse(self.sends(box, self.client, self.from_client))
+
     def test_acknowledged_pods_are_as_policy_says_while_the_agent_is_killed(self):
         seed = int(os.environ.get("PODFENCE_SEED", time.time_ns() % 2**32))
         print(f"  PODFENCE_SEED={seed}", file=sys.stderr)
