@@ -76,6 +76,7 @@ class Runtime(unittest.TestCase):
 
 def main():
     hosts.enter()
+    unittest.TestCase.maxDiff = None
     parser = argparse.ArgumentParser()
     for option in ("--plugin", "--agent", "--probe"):
         parser.add_argument(option, required=True, type=os.path.abspath)
