@@ -19,9 +19,10 @@ usage: tests/run.sh [OPTION...]
                     tidy bench
   --worlds N        random worlds in which the program is compared with the evaluator (default: 20000)
   --wire-worlds N   the same with real packets (default: 120)
-  --soak            a long run: --worlds 200000 --wire-worlds 2000 --fuzz-seconds 600
+  --soak            a long run: --worlds 200000 --wire-worlds 2000 --fuzz-seconds 600, more pods
   --fuzz-seconds N  time for each fuzz target (default 10)
-environment: PODFENCE_TIDY=off leaves clang-tidy out; PODFENCE_SEED=N repeats a random run
+environment: PODFENCE_TIDY=off leaves clang-tidy out; PODFENCE_SEED=N repeats a random run; PODFENCE_PODS=N and
+             PODFENCE_SANDBOXES=N pods whose first packet is judged, through the CNI chain and through containerd
 TEXT
 }
 
@@ -33,7 +34,10 @@ while (($#)); do
     --only) STAGES+=("${2:?--only needs a stage}"); shift ;;
     --worlds) export PODFENCE_WORLDS="${2:?--worlds needs a number}"; shift ;;
     --wire-worlds) export PODFENCE_WIRE_WORLDS="${2:?--wire-worlds needs a number}"; shift ;;
-    --soak) export PODFENCE_WORLDS=200000 PODFENCE_WIRE_WORLDS=2000; FUZZ_SECONDS=600 ;;
+    --soak)
+      export PODFENCE_WORLDS=200000 PODFENCE_WIRE_WORLDS=2000 PODFENCE_PODS=5000 PODFENCE_SANDBOXES=1000
+      FUZZ_SECONDS=600
+      ;;
     --fuzz-seconds) FUZZ_SECONDS="${2:?--fuzz-seconds needs a number}"; shift ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 64 ;;
@@ -134,12 +138,14 @@ stage_release() { build_and_test release; }
 stage_asan() {
   SELECT=(-LE "arch|once")
   export PODFENCE_WORLDS="${PODFENCE_WORLDS:-1500}" PODFENCE_WIRE_WORLDS="${PODFENCE_WIRE_WORLDS:-30}"
+  export PODFENCE_PODS="${PODFENCE_PODS:-200}" PODFENCE_SANDBOXES="${PODFENCE_SANDBOXES:-20}"
   export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1
   build_and_test asan
 }
 stage_tsan() {
   SELECT=(-LE "arch|once")
   export PODFENCE_WORLDS="${PODFENCE_WORLDS:-500}" PODFENCE_WIRE_WORLDS="${PODFENCE_WIRE_WORLDS:-20}"
+  export PODFENCE_PODS="${PODFENCE_PODS:-200}" PODFENCE_SANDBOXES="${PODFENCE_SANDBOXES:-20}"
   export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
   without_shuffling
   build_and_test tsan
