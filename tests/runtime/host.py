@@ -228,7 +228,9 @@ class Host:
 
     def set_has(self, name, address):
         command = ("nft", "get", "element", "inet", "podfence", name, f"{{ {address} }}")
-        return run(*command, check=False).returncode == 0
+        while "Interrupted system call" in (got := run(*command, check=False)).stdout:
+            pass  # by a commit
+        return got.returncode == 0
 
     def agent_log(self):
         with open(self.file("agent.log"), encoding="utf-8") as log:

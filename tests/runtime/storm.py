@@ -76,7 +76,7 @@ class Callers:
             for caller, addresses in self.sockets:
                 for address in addresses:
                     try:
-                        caller.sendto(b"caller", (address, PORT))
+                        caller.sendto(f"caller {time.monotonic()}".encode(), (address, PORT))
                     except OSError:
                         pass  # what became of an earlier one: the pod listens to nothing
 

@@ -41,8 +41,9 @@ class Wire:
         self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, megabytes << 20)
         self.socket.setblocking(False)
 
-    def all(self):
-        """Every packet so far. A packet that the socket had no room for would be one that nobody judged."""
+    def all(self, start=0):
+        """Every packet so far, from the one of that number on. One that the socket had no room for is one that nobody
+        judged."""
         with self.lock:
             while True:
                 try:
@@ -55,7 +56,7 @@ class Wire:
             self.lost += struct.unpack("II", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
             if self.lost:
                 raise AssertionError(f"{self.lost} packets were not seen")
-            return list(self.seen)
+            return self.seen[start:]
 
     def close(self):
         self.socket.close()
