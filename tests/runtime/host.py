@@ -236,6 +236,10 @@ class Host:
         with open(self.file("agent.log"), encoding="utf-8") as log:
             return log.read()[-4000:]
 
+    def agent_warnings(self):
+        with open(self.file("agent.log"), encoding="utf-8") as log:
+            return [line.rstrip() for line in log if "level=info" not in line]
+
     def until(self, condition, what, seconds=30):
         deadline = time.monotonic() + seconds
         while not condition():
