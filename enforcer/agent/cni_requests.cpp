@@ -201,12 +201,21 @@ void CniRequests::hold(Waiting waiting, milliseconds time) {
 }
 
 void CniRequests::on_committed() {
-  end_flows_of_new();
-  for (auto& [key, adopted] : adopted_) adopted.committed = true;
-  open_adopted();
+  const auto ended = end_flows_of_new();
+  if (ended) {
+    for (auto& [key, adopted] : adopted_) adopted.committed = true;
+    open_adopted();
+  }
   std::list<Waiting> answered;
   answered.swap(waiting_);
-  for (auto& waiting : answered) waiting.reply.send(done(waiting));
+  for (auto& waiting : answered) {
+    if (ended || !waiting.is_add) {
+      waiting.reply.send(done(waiting));
+    } else {
+      waiting.reply.send(
+          cni_error("flows of the address's former pod cannot be ended: " + ended.error().what(), try_again));
+    }
+  }
 }
 
 /// The plugin closed their interfaces; their rules are in the kernel now.
@@ -236,21 +245,23 @@ std::string CniRequests::done(const Waiting& waiting) const {
 
 /// A flow of an address's former pod must not pass to the next one as established. Within the node's ranges an
 /// address without a pod is closed, so that once the flows of its last pod are cut none has the label; elsewhere one
-/// may.
-void CniRequests::end_flows_of_new() {
+/// may. After a failure all of it is still to do.
+Result<> CniRequests::end_flows_of_new() {
   for (const auto& ip : registry_.take_lost()) lost_.insert(ip);
   std::set<net::IpAddr> doubtful;
   for (const auto& ip : fresh_) {
     if (!flows_cut_ || lost_.count(ip) != 0 || !in_managed_range(host_.compiler(), ip)) doubtful.insert(ip);
   }
-  fresh_.clear();
-  if (doubtful.empty()) return;
-  doubtful.insert(lost_.begin(), lost_.end());  // the walk is the same, and those after these need none
-  if (auto done = host_.end_flows({doubtful.begin(), doubtful.end()}); !done) {
-    spdlog::warn("event=flows_not_ended error=\"{}\"", done.error().what());
-    return;
+  if (!doubtful.empty()) {
+    doubtful.insert(lost_.begin(), lost_.end());  // the walk is the same, and those after these need none
+    if (auto done = host_.end_flows({doubtful.begin(), doubtful.end()}); !done) {
+      spdlog::warn("event=flows_not_ended error=\"{}\"", done.error().what());
+      return done;
+    }
+    lost_.clear();
   }
-  lost_.clear();
+  fresh_.clear();
+  return {};
 }
 
 void CniRequests::replay_journal() {

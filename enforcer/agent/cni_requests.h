@@ -86,7 +86,7 @@ class CniRequests {
   void hold(Waiting waiting, std::chrono::milliseconds time);
   std::string done(const Waiting& waiting) const;
   void open_adopted();
-  void end_flows_of_new();
+  Result<> end_flows_of_new();
   Result<> check_interface(const sandbox::Attachment& told) const;
   Result<> check_kernel(const sandbox::Attachment& known) const;
 

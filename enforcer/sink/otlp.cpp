@@ -21,7 +21,7 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 namespace ssl = asio::ssl;
-using tcp = asio::ip::tcp;
+using Tcp = asio::ip::tcp;
 
 constexpr std::size_t longest_answer = 64 * 1024;
 constexpr std::size_t longest_headers_file = 64 * 1024;
@@ -90,17 +90,17 @@ class Exchange : public std::enable_shared_from_this<Exchange<Stream>> {
 
   void start() {
     resolver_.async_resolve(settings_.url.host, settings_.url.port,
-                            [self = this->shared_from_this()](beast::error_code ec, tcp::resolver::results_type all) {
+                            [self = this->shared_from_this()](beast::error_code ec, Tcp::resolver::results_type all) {
                               if (ec) return self->failed(self->settings_.url.host, ec);
                               self->connect(all);
                             });
   }
 
  private:
-  void connect(const tcp::resolver::results_type& all) {
+  void connect(const Tcp::resolver::results_type& all) {
     beast::get_lowest_layer(stream_).expires_after(settings_.deadline);
     beast::get_lowest_layer(stream_).async_connect(
-        all, [self = this->shared_from_this()](beast::error_code ec, const tcp::endpoint&) {
+        all, [self = this->shared_from_this()](beast::error_code ec, const Tcp::endpoint&) {
           if (ec) return self->failed("connection", ec);
           self->secure();
         });
@@ -134,8 +134,8 @@ class Exchange : public std::enable_shared_from_this<Exchange<Stream>> {
     done_({.kind = Outcome::Kind::retry, .error = what + ": " + ec.message()});
   }
 
-  const OtlpSettings settings_;
-  tcp::resolver resolver_;
+  OtlpSettings settings_;
+  Tcp::resolver resolver_;
   Stream stream_;
   http::request<http::string_body> request_;
   http::response_parser<http::string_body> parser_;

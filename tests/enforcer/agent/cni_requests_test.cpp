@@ -52,6 +52,7 @@ class Agent final : public CniHost {
   const compile::Compiler& compiler() const override { return reconciler.compiler(); }
   kernel::Kernel& kernel() override { return fake; }
   Result<> end_flows(const std::vector<net::IpAddr>& addresses) override {
+    if (!end_error.empty()) return fail(Errc::unavailable, end_error);
     for (const auto& ip : addresses) ended.push_back(ip.text());
     return {};
   }
@@ -86,6 +87,7 @@ class Agent final : public CniHost {
   bool started = false;
   std::string error;
   std::vector<std::string> ended;
+  std::string end_error;
 };
 
 std::string attachment(const std::string& command, const std::string& id, const std::string& address,
@@ -216,6 +218,7 @@ TEST_F(CniRequestsTest, del_takes_the_address_and_ends_its_flows) {  // D3, D-11
 TEST_F(CniRequestsTest, flows_of_an_address_beside_the_nodes_ranges_end_before_it_is_acknowledged) {  // X-03
   Agent agent(state_);
   agent.commit();
+  agent.requests->on_flows_cut();  // the first walk: from here on what was said before is known to be done
   const auto answers = agent.ask(add("a", "10.0.0.2"));
   EXPECT_TRUE(agent.ended.empty());
   agent.commit();
@@ -229,6 +232,21 @@ TEST_F(CniRequestsTest, flows_of_an_address_beside_the_nodes_ranges_end_before_i
   agent.ask(add("b", "10.0.0.2"));
   agent.commit();
   EXPECT_EQ(agent.ended.size(), 2U);
+}
+
+TEST_F(CniRequestsTest, add_fails_while_flows_cannot_be_ended) {  // X-03
+  Agent agent(state_);
+  agent.commit();
+  agent.end_error = "conntrack is away";
+  const auto refused = agent.ask(add("a", "10.0.0.2"));
+  agent.commit();
+  EXPECT_EQ(refused->got.at(0),
+            R"({"error":"flows of the address's former pod cannot be ended: conntrack is away","code":11})");
+  agent.end_error.clear();
+  const auto again = agent.ask(add("a", "10.0.0.2"));
+  agent.commit();
+  EXPECT_EQ(again->got.at(0), R"({"ok":true,"pod_known":false})");
+  EXPECT_EQ(agent.ended, std::vector<std::string>{"10.0.0.2"});
 }
 
 TEST_F(CniRequestsTest, an_address_in_the_nodes_range_needs_no_walk_once_its_last_pods_flows_are_cut) {  // X-03
