@@ -101,6 +101,7 @@ class OtlpTest(unittest.TestCase):
         with open(secret, "w", encoding="utf-8") as out:
             out.write("# of the collector\nAuthorization: Bearer abc\n")
         self.start("--otlp-headers", secret)
+        time.sleep(0.2)  # of what is denied in the instant of the first commit no policy is named
         self.deny()
         self.node.until(lambda: any(r["eventName"] == "network.policy.flow" for r in receiver.records()), "a flow", 20)
         path, headers, body = receiver.requests[0]
@@ -120,6 +121,7 @@ class OtlpTest(unittest.TestCase):
                          ("deny", "default_deny", "udp"))
         self.assertEqual((got["source.k8s.pod.name"], got["destination.k8s.pod.name"], got["destination.port"]),
                          ("client", "web", str(self.port)))
+        self.assertIn("network.policy.ingress", got, self.node.agent_log())
         self.assertEqual(got["network.policy.ingress"], {"values": [{"stringValue": "shop/deny-all"}]})
 
     def test_a_receiver_that_is_away_loses_nothing(self):

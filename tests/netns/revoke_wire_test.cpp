@@ -211,10 +211,8 @@ TEST_P(Revoke, X_13_AMidStreamSegmentIsNoBypass) {
     spec.source_port = net::Port{4000};
     constexpr std::uint8_t ack = 0x10;
     spec.tcp_flags = ack;
-    while (listener.hears()) {  // the last acknowledgements of the connection above
-    }
     ASSERT_TRUE(stage.prober().send(at_outside, packet_of(spec)));
-    EXPECT_FALSE(listener.hears());
+    EXPECT_FALSE(listener.hears_from(ip(stranger4)));  // the connection above may still say something
   }));
 }
 

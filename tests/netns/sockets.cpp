@@ -193,6 +193,23 @@ bool FrameListener::hears(int milliseconds) {
   return drained(socket_, milliseconds);
 }
 
+bool FrameListener::hears_from(const net::IpAddr& source, int milliseconds) {
+  constexpr std::size_t source_at = 12;  // of an IPv4 header
+  const auto wanted = source.bytes();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(milliseconds);
+  for (;;) {
+    std::array<std::uint8_t, 64> packet{};
+    const auto length = ::recv(socket_.fd(), packet.data(), packet.size(), MSG_DONTWAIT | MSG_TRUNC);
+    if (length >= static_cast<ssize_t>(source_at + wanted.size()) &&
+        std::memcmp(packet.data() + source_at, wanted.data(), wanted.size()) == 0) {
+      return true;
+    }
+    if (length >= 0) continue;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    if (left.count() <= 0 || !socket_.readable(static_cast<int>(left.count()))) return false;
+  }
+}
+
 std::optional<TcpPair> TcpPair::open(const Topology& topology, Place client, const net::IpAddr& source, Place server,
                                      const Endpoint& endpoint, std::optional<Endpoint> as_seen) {
   const int domain = domain_of(source.family());

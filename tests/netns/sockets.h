@@ -77,6 +77,8 @@ class FrameListener {
   FrameListener(const Topology& topology, Place place, std::uint16_t ether_type);
   /// One frame or more since the last time, or within the time.
   bool hears(int milliseconds = soon);
+  /// One frame or more that bears an IPv4 packet of that source.
+  bool hears_from(const net::IpAddr& source, int milliseconds = soon);
 
  private:
   Socket socket_;
