@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <utility>
 
 namespace podfence::flow {
@@ -134,15 +135,23 @@ Result<LoggedLine> LineParser::parse(std::string_view text) {
   return line;
 }
 
+std::uint64_t for_each_line(std::istream& in, std::uint64_t offset, std::uint64_t end,
+                            const std::function<bool(std::string_view)>& each) {
+  in.clear();  // it may have been at its end, and grown since
+  in.seekg(static_cast<std::streamoff>(offset));
+  for (std::string line; std::getline(in, line);) {
+    if (in.eof() || offset + line.size() + 1 > end) break;  // no newline: a line that is being written
+    offset += line.size() + 1;
+    if (!each(line)) break;
+  }
+  return offset;
+}
+
 Result<> for_each_line(const std::string& file, std::uint64_t offset,
                        const std::function<bool(std::string_view)>& each) {
   std::ifstream in(file, std::ios::binary);
   if (!in) return fail(Errc::io, file + ": cannot be read");
-  in.seekg(static_cast<std::streamoff>(offset));
-  for (std::string line; std::getline(in, line);) {
-    if (in.eof()) break;  // no newline: a line that is being written
-    if (!each(line)) break;
-  }
+  for_each_line(in, offset, std::numeric_limits<std::uint64_t>::max(), each);
   if (in.bad()) return fail(Errc::io, file + ": read error");
   return {};
 }

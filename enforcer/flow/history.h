@@ -2,6 +2,7 @@
 // Reads flow logs back: the files of a log in their order, and their lines as values.
 #include <cstdint>
 #include <functional>
+#include <iosfwd>
 #include <memory>
 #include <optional>
 #include <string>
@@ -61,6 +62,9 @@ class LineParser {
 /// an error.
 Result<> for_each_line(const std::string& file, std::uint64_t offset,
                        const std::function<bool(std::string_view)>& each);
+/// The same in a file that is open, for the lines that end at or before `end`; answers where the next line begins.
+std::uint64_t for_each_line(std::istream& in, std::uint64_t offset, std::uint64_t end,
+                            const std::function<bool(std::string_view)>& each);
 
 /// What the lines that were written after that position account for.
 Accounted accounted_after(const std::string& path, const FilePosition& position);
