@@ -17,6 +17,7 @@
 #include "enforcer/cli/explain.h"
 #include "enforcer/cli/flows.h"
 #include "enforcer/cli/simulate.h"
+#include "enforcer/cli/terminal.h"
 #include "enforcer/kernel/print_kernel.h"
 #include "enforcer/source/directory_source.h"
 
@@ -38,6 +39,7 @@ struct Arguments {
   SimulateOptions simulate;
   CheckOptions check;
   std::string report = "text";
+  std::string format = "text";
   FlowsOptions flows;
 };
 
@@ -122,8 +124,16 @@ int run_check(Arguments& a) {
   return check(a.check, std::cout, std::cerr);
 }
 
+flow::Format format_of(const std::string& name) {
+  if (name == "native" || name == "json") return flow::Format::native;
+  if (name == "hubble") return flow::Format::hubble;
+  if (name == "gke") return flow::Format::gke;
+  return name == "ecs" ? flow::Format::ecs : flow::Format::text;
+}
+
 int run_flows(Arguments& a) {
-  a.flows.output = output_of(a);
+  a.flows.format = format_of(a.format);
+  a.flows.width = output_width();
   a.flows.socket = a.socket;
   return flows(a.flows, std::cout, std::cerr);
 }
@@ -230,7 +240,8 @@ void add_flows(CLI::App& app, Arguments& a) {
       ->check(CLI::Range(0, 100'000));
   flows.add_option("--file", a.flows.file, "Read this flow log; without it the agent's");
   add_socket(flows, a);
-  add_output(flows, a);
+  flows.add_option("-o,--output,--format", a.format, "text, native or json (as written), hubble, gke or ecs")
+      ->check(CLI::IsMember({"text", "native", "json", "hubble", "gke", "ecs"}));
   flows.footer(
       "Every filter that is given must hold; of one that is given more than once, one of its values. A value with a\n"
       "leading ! excludes: --from shop/ --from '!shop/web' is the namespace without that pod or workload. What a "
@@ -238,6 +249,7 @@ void add_flows(CLI::App& app, Arguments& a) {
       "does not say is never excluded. Records hold no labels, so there is no filter by label. Losses are shown "
       "whatever\n"
       "is asked for except the time: what was lost may be what was looked for.\n"
+      "Text fits the terminal; written elsewhere it says everything.\n"
       "Example: podfence flows -f --to shop/ --from '!monitoring/' --since 5m");
 }
 

@@ -6,7 +6,6 @@
 
 #include "enforcer/cli/agent_client.h"
 #include "enforcer/flow/filter.h"
-#include "enforcer/flow/format_text.h"
 #include "enforcer/flow/reader.h"
 #include "enforcer/flow/time.h"
 
@@ -63,15 +62,17 @@ class Printer {
   bool print(const flow::LoggedLine& line, std::string_view json) {
     if (line.type == "loss") lost_ += line.lost;
     if (line.type != "loss" || !narrows_) ++matched_;
-    if (options_.output == Output::json) {
-      out_ << json << '\n';
+    if (const auto text = flow::formatted(options_.format, line, json, options_.width)) {
+      out_ << *text << '\n';
     } else {
-      out_ << flow::text_line(line) << '\n';
+      ++unsaid_;
     }
     return out_.good();
   }
 
   bool matched() const { return matched_ > 0; }
+  /// Records that the format has no word for.
+  std::uint64_t unsaid() const { return unsaid_; }
   std::uint64_t lost() const { return lost_; }
 
  private:
@@ -79,6 +80,7 @@ class Printer {
   bool narrows_;
   std::ostream& out_;
   std::uint64_t matched_ = 0;
+  std::uint64_t unsaid_ = 0;
   std::uint64_t lost_ = 0;
 };
 
@@ -99,6 +101,10 @@ Result<int> show(const FlowsOptions& options, std::ostream& out, std::ostream& e
   if (!read) return fail(read.error());
   if ((*reader)->foreign() > 0) {
     err << "podfence: " << *path << ": lines that are no records of podfence.flow/v1: " << (*reader)->foreign() << '\n';
+  }
+  if (printer.unsaid() > 0) err << "podfence: records that this format cannot express: " << printer.unsaid() << '\n';
+  if (options.format == flow::Format::gke && printer.lost() > 0) {
+    err << "podfence: denied packets that are in no record: " << printer.lost() << '\n';
   }
   if (printer.matched() || options.follow) return 0;
   err << "podfence: no record matches";

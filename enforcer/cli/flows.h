@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "enforcer/cli/objects.h"
+#include "enforcer/flow/format.h"
 
 namespace podfence::cli {
 
@@ -25,7 +25,8 @@ struct FlowsOptions {
   std::string since;
   std::string until;
   std::optional<std::size_t> last;
-  Output output = Output::text;
+  flow::Format format = flow::Format::text;
+  std::size_t width = flow::any_width;  // of the terminal, for text
 };
 
 /// Exit code: 0 when something matched, 2 when nothing did (a loss alone matches no question), 1 on errors. With

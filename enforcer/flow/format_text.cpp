@@ -1,15 +1,40 @@
-#include "enforcer/flow/format_text.h"
+// For people: one line for each record, which says who denied.
+#include <algorithm>
+#include <array>
 
-#include "policy/base/json_writer.h"
+#include "enforcer/flow/fields.h"
+#include "enforcer/flow/format.h"
 
 namespace podfence::flow {
 namespace {
 
-/// Printable, in one piece: what is not ASCII or would break a line is written as JSON escapes it.
-std::string safe(std::string_view text) {
-  std::string quoted;
-  append_json_string(quoted, text);
-  return quoted.substr(1, quoted.size() - 2);
+/// How much is said, from the most to the least.
+struct Detail {
+  bool addresses;       // of pods, besides their names
+  bool direction;       //
+  bool every_policy;    // or the first, and how many more
+  std::size_t longest;  // of a name
+};
+constexpr std::array<Detail, 4> details{{
+    {true, true, true, any_width},
+    {false, true, true, any_width},
+    {false, true, false, any_width},
+    {false, false, false, any_width},
+}};
+constexpr std::size_t longest_cut = 40;  // of names that are cut to fit, and the shortest
+constexpr std::size_t shortest_cut = 8;
+constexpr std::size_t narrow = 140;  // below that the time is short
+
+/// "web-7d9f..x1": what names of pods differ in is at their end.
+std::string shortened(std::string name, std::size_t longest) {
+  if (name.size() <= longest) return name;
+  const std::size_t tail = (longest - 2) / 2;
+  const std::size_t head = longest - 2 - tail;
+  return name.substr(0, head) + ".." + name.substr(name.size() - tail);
+}
+
+std::string full_name(const std::string& space, const std::string& name, std::size_t longest) {
+  return shortened(space.empty() ? printable(name) : printable(space) + '/' + printable(name), longest);
 }
 
 std::string address(const Endpoint& end) {
@@ -19,57 +44,75 @@ std::string address(const Endpoint& end) {
   return text + ':' + std::to_string(end.port->number);
 }
 
-std::string who(const Endpoint& end) {
-  switch (end.type) {
-    case EndpointType::pod:
-      return safe(end.k8s.namespace_) + '/' + safe(end.k8s.pod) + ' ' + address(end);
-    case EndpointType::node:
-      return "node/" + safe(end.k8s.node) + ' ' + address(end);
-    case EndpointType::world:
-      return address(end);
-    case EndpointType::unknown:
-      return "unknown " + address(end);
-  }
-  return address(end);
+/// `with_port`: also where the address is not said. A client's port is noise there.
+std::string who(const Endpoint& end, const Detail& detail, bool with_port) {
+  std::string name;
+  if (end.type == EndpointType::pod) name = full_name(end.k8s.namespace_, end.k8s.pod, detail.longest);
+  if (end.type == EndpointType::node) name = full_name("node", end.k8s.node, detail.longest);
+  if (name.empty()) return (end.type == EndpointType::unknown ? "unknown " : "") + address(end);
+  if (detail.addresses) return name + ' ' + address(end);
+  return with_port && end.port ? name + ':' + std::to_string(end.port->number) : name;
 }
 
-std::string by_whom(const LoggedLine& line) {
-  if (line.policies.empty()) return line.reason.empty() ? std::string() : " (" + safe(line.reason) + ')';
+std::string by_whom(const LoggedLine& line, const Detail& detail) {
+  if (line.policies.empty()) return line.reason.empty() ? std::string() : " (" + printable(line.reason) + ')';
   std::string text = " by ";
-  for (std::size_t i = 0; i < line.policies.size(); ++i) {
+  const std::size_t shown = detail.every_policy ? line.policies.size() : 1;
+  for (std::size_t i = 0; i < shown; ++i) {
     if (i > 0) text += ", ";
-    text += safe(line.policies[i].namespace_) + '/' + safe(line.policies[i].name);
+    text += full_name(line.policies[i].namespace_, line.policies[i].name, detail.longest);
   }
+  if (shown < line.policies.size()) text += " +" + std::to_string(line.policies.size() - shown);
   if (line.policies_truncated) text += ", ...";
-  if (line.attribution == name_of(Attribution::stale)) text += " (changed meanwhile)";
+  if (line.attribution == name_of(Attribution::stale))
+    text += detail.every_policy ? " (changed meanwhile)" : " (stale)";
   return text;
 }
 
-/// "2026-11-23 17:30:00.123"
-std::string short_time(TimePoint t) {
+/// "2026-11-23 17:30:00.123" or "11-23 17:30:00"
+std::string short_time(TimePoint t, std::size_t width) {
   std::string text = text_of(t).substr(0, 23);
   text[10] = ' ';
-  return text;
+  return width < narrow ? text.substr(5, 14) : text;
+}
+
+std::string flow_text(const LoggedLine& line, const Detail& detail) {
+  std::string text = printable(line.verdict);
+  if (detail.direction && !line.direction.empty()) text += ' ' + printable(line.direction);
+  text += ' ' + who(line.source, detail, false) + " -> " + who(line.destination, detail, true);
+  if (!line.transport.empty()) text += '/' + printable(line.transport);
+  if (line.count > 1) text += " x" + std::to_string(line.count);
+  return text + by_whom(line, detail);
+}
+
+std::string other_text(const LoggedLine& line) {
+  if (line.type == "loss") {
+    const std::string text =
+        "LOST " + std::to_string(line.lost) + " denied packets that no record tells of (" + printable(line.stage) + ')';
+    return line.exact ? text : text + ", at most";
+  }
+  const std::string text = printable(line.type) + ' ' + printable(line.event);
+  return line.detail.empty() ? text : text + ' ' + printable(line.detail);
 }
 
 }  // namespace
 
-std::string text_line(const LoggedLine& line) {
-  std::string text = short_time(line.time);
-  if (line.type == "loss") {
-    text += " LOST " + std::to_string(line.lost) + " denied packets that no record tells of (" + safe(line.stage) + ')';
-    return line.exact ? text : text + ", at most";
+std::string text_line(const LoggedLine& line, std::size_t width) {
+  const std::string time = short_time(line.time, width) + ' ';
+  width = std::min(width, longest_line - 1);
+  std::string text;
+  if (line.type == "flow") {
+    for (const Detail& detail : details) {
+      text = time + flow_text(line, detail);
+      if (text.size() <= width) return text;
+    }
+    for (std::size_t longest = longest_cut; longest >= shortest_cut && text.size() > width; --longest) {
+      text = time + flow_text(line, {false, false, false, longest});
+    }
+  } else {
+    text = time + other_text(line);
   }
-  if (line.type != "flow") {
-    text += ' ' + safe(line.type) + ' ' + safe(line.event);
-    return line.detail.empty() ? text : text + ' ' + safe(line.detail);
-  }
-  text += ' ' + safe(line.verdict);
-  if (!line.direction.empty()) text += ' ' + safe(line.direction);
-  text += ' ' + who(line.source) + " -> " + who(line.destination);
-  if (!line.transport.empty()) text += '/' + safe(line.transport);
-  if (line.count > 1) text += " x" + std::to_string(line.count);
-  return text + by_whom(line);
+  return text.substr(0, width);
 }
 
 }  // namespace podfence::flow

@@ -26,9 +26,12 @@ struct LoggedLine {
   std::string type;  // "flow", "loss", "agent", or what a later version writes
   std::string id;
   std::string node;
+  std::string cluster;
   TimePoint time;
   TimePoint end;
+  TimePoint observed;
   std::string verdict;
+  std::string action;
   std::string reason;
   std::string direction;
   std::string attribution;
@@ -36,7 +39,14 @@ struct LoggedLine {
   bool policies_truncated = false;
   Endpoint source;
   Endpoint destination;
+  std::string family;  // "ipv4", "ipv6"
   std::string transport;
+  std::optional<std::uint64_t> protocol;  // its number
+  std::string tcp_flags;
+  std::optional<std::uint64_t> icmp_type;
+  std::optional<std::uint64_t> icmp_code;
+  bool reply = false;
+  std::string interface;
   std::uint64_t count = 0;
   std::uint64_t bytes = 0;
   std::string stage;
@@ -46,7 +56,8 @@ struct LoggedLine {
   std::string detail;
 };
 
-/// Keeps the parser's memory from line to line.
+/// Keeps the parser's memory from line to line. What the writer of records would not have written is an error: another
+/// schema, a line that is too long, a control character that is not escaped.
 class LineParser {
  public:
   LineParser();

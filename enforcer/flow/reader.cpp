@@ -1,10 +1,11 @@
 #include "enforcer/flow/reader.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
 #include <deque>
-#include <filesystem>
 #include <limits>
 #include <utility>
 
@@ -41,18 +42,17 @@ Result<std::unique_ptr<Reader>> Reader::open(std::string path, Filter filter) {
 }
 
 bool Reader::open_live() {
-  // The name may be given to another file between the two calls: then once more.
-  for (int i = 0; i < 10; ++i) {
-    const auto before = file_at(path_);
-    if (!before) return false;
-    live_ = std::ifstream(path_, std::ios::binary);
-    const auto after = file_at(path_);
-    if (!live_) return false;
-    if (!after || !same_file(*before, *after)) continue;
-    position_ = {before->device, before->inode, 0};
-    return true;
-  }
-  return false;
+  const int fd = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  struct stat status {};
+  // The very file of the descriptor: the name may belong to another by now.
+  std::ifstream live("/proc/self/fd/" + std::to_string(fd), std::ios::binary);
+  const bool good = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && live;
+  ::close(fd);
+  if (!good) return false;
+  live_ = std::move(live);
+  position_ = {status.st_dev, status.st_ino, 0};
+  return true;
 }
 
 std::vector<std::string> Reader::rotated(const std::optional<FilePosition>& after) const {

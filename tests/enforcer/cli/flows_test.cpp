@@ -79,7 +79,7 @@ TEST_F(FlowsCommand, ALossAloneAnswersNoQuestion) {
 TEST_F(FlowsCommand, LastGivesTheNewestThatMatch) {
   options_.from = {"shop/"};
   options_.last = 2;
-  options_.output = Output::json;
+  options_.format = flow::Format::native;
   EXPECT_EQ(run(), 0);
   EXPECT_EQ(lines(), 2U);
   EXPECT_NE(out_.str().find("\"name\":\"other\""), std::string::npos);

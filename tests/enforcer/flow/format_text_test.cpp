@@ -1,4 +1,4 @@
-#include "enforcer/flow/format_text.h"
+#include "enforcer/flow/format.h"
 
 #include <gtest/gtest.h>
 
@@ -57,6 +57,22 @@ TEST(TextLine, IsReadableAndNamesThePolicies) {
             "2026-11-23 17:30:00.123 deny ingress [2001:db8::1]:9 -> unknown fd00::9/tcp (fail_closed)");
   EXPECT_EQ(text_line(loss()),
             "2026-11-23 17:30:00.000 LOST 1312 denied packets that no record tells of (kernel_limit)");
+}
+
+TEST(TextLine, SaysLessInANarrowTerminalButAlwaysWhoDenied) {
+  const std::string time = "11-23 17:30:00 ";
+  EXPECT_EQ(text_line(line(), 139),
+            time + "deny ingress shop/web 10.0.1.5:43210 -> db/pg 10.0.2.9:5432/tcp x14 by db/allow-api, db/deny-all");
+  EXPECT_EQ(text_line(line(), 90), time + "deny ingress shop/web -> db/pg:5432/tcp x14 by db/allow-api, db/deny-all");
+  EXPECT_EQ(text_line(line(), 80), time + "deny ingress shop/web -> db/pg:5432/tcp x14 by db/allow-api +1");
+  EXPECT_EQ(text_line(line(), 72), time + "deny shop/web -> db/pg:5432/tcp x14 by db/allow-api +1");
+  FlowRecord record = denied();
+  record.source.k8s.pod = "checkout-service-5d8f7c9b4-x2x9q";
+  record.destination.k8s.pod = "postgres-primary-0";
+  record.policies.resize(1);
+  EXPECT_EQ(text_line(line(record), 100),
+            time + "deny shop/checkou..f7c9b4-x2x9q -> db/postgres-primary-0:5432/tcp x14 by db/allow-api");
+  EXPECT_EQ(text_line(line(record), 80), time + "deny shop/c..x2x9q -> db/pos..ary-0:5432/tcp x14 by db/allow-api");
 }
 
 TEST(TextLine, HostileNamesStayInTheirLine) {
