@@ -117,7 +117,7 @@ bool Filter::matches(const LoggedLine& line) const {
   if (since && std::max(line.time, line.end) < *since) return false;
   if (until && line.time > *until) return false;
   if (line.type == "loss") return true;
-  if (line.type != "flow") return !narrows();
+  if (line.type != "flow" && line.type != "detection") return !narrows();
   const auto names = [&](const PolicyFilter& filter) {
     return std::any_of(line.policies.begin(), line.policies.end(), [&](const auto& p) { return filter.fits(p); });
   };

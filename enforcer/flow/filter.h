@@ -69,7 +69,7 @@ struct Filter {
   /// Whether anything but the time is asked for.
   bool narrows() const;
   /// A loss is shown whatever else is asked for than the time, because what was lost may be what was looked for; an
-  /// agent record only where nothing else is.
+  /// agent record only where nothing else is. A detection has ends as a flow has, but no verdict, reason or policies.
   bool matches(const LoggedLine& line) const;
 };
 

@@ -23,8 +23,8 @@ enum class Format : std::uint8_t {
 
 inline constexpr std::size_t any_width = std::numeric_limits<std::size_t>::max();
 
-/// Without a newline. Nothing when the format has no word for such a line: hubble has none for what the agent did, gke
-/// none for anything but allowed and denied flows.
+/// Without a newline. Nothing when the format has no word for such a line: hubble has none for detections and what
+/// the agent did, gke none for anything but allowed and denied flows.
 std::optional<std::string> formatted(Format format, const LoggedLine& line, std::string_view native,
                                      std::size_t width = any_width);
 

@@ -68,13 +68,19 @@ Outcome outcome_of(std::string_view verdict) {
   return {verdict, "info", "unknown"};
 }
 
+/// As Elastic's own rules count.
+std::uint64_t severity_of(std::string_view word) {
+  return word == "critical" ? 99 : word == "high" ? 73 : word == "medium" ? 47 : 21;
+}
+
 /// What every event has, around what is its own.
 std::string event(const LoggedLine& line, std::string_view action, const Texts& types, std::string_view outcome,
                   const Fields& own) {
+  const bool alert = line.type == "detection";
   Fields fields{
       {"@timestamp", text_of(line.time)},
       {"ecs.version", ecs_version},
-      {"event.kind", "event"},
+      {"event.kind", alert ? "alert" : "event"},
       {"event.module", "podfence"},
       {"event.dataset", "podfence.flow"},
       {"event.category", Texts{line.type == "agent" ? "configuration" : "network"}},
@@ -82,6 +88,7 @@ std::string event(const LoggedLine& line, std::string_view action, const Texts& 
       {"event.action", action},
       {"event.outcome", outcome},
       {"event.reason", line.reason},
+      {"event.severity", alert ? Value(severity_of(line.severity)) : Value()},
       {"event.id", line.id},
       {"event.start", text_of(line.time)},
       {"event.end", time_or_nothing(line.end)},
@@ -131,11 +138,28 @@ std::string loss_line(const LoggedLine& line) {
                });
 }
 
+std::string detection_line(const LoggedLine& line) {
+  std::vector<Fields> evidence;
+  for (const auto& [name, number] : line.evidence) evidence.push_back({{"name", name}, {"value", number}});
+  return event(line, line.detection, {"info"}, "unknown",
+               {
+                   {"message", line.detail},
+                   {"source", end_fields(line.source)},
+                   {"destination", end_fields(line.destination)},
+                   {"rule.name", line.detection},
+                   {"related.ip", addresses(line)},
+                   {"podfence.detection.severity", line.severity},
+                   {"podfence.detection.by", line.by},
+                   {"podfence.detection.evidence", evidence},
+               });
+}
+
 }  // namespace
 
 std::optional<std::string> ecs_line(const LoggedLine& line) {
   if (line.type == "flow") return flow_line(line);
   if (line.type == "loss") return loss_line(line);
+  if (line.type == "detection") return detection_line(line);
   return event(line, line.event, {"info"}, "success", {{"message", line.detail}});
 }
 

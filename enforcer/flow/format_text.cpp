@@ -23,7 +23,12 @@ constexpr std::array<Detail, 4> details{{
 }};
 constexpr std::size_t longest_cut = 40;  // of names that are cut to fit, and the shortest
 constexpr std::size_t shortest_cut = 8;
-constexpr std::size_t narrow = 140;  // below that the time is short
+constexpr std::size_t longest_text = 256;  // as records are written
+constexpr std::size_t narrow = 140;        // below that the time is short
+
+std::string safe(std::string_view text) {
+  return printable(cut(text, longest_text));
+}
 
 /// "web-7d9f..x1": what names of pods differ in is at their end.
 std::string shortened(std::string name, std::size_t longest) {
@@ -34,7 +39,7 @@ std::string shortened(std::string name, std::size_t longest) {
 }
 
 std::string full_name(const std::string& space, const std::string& name, std::size_t longest) {
-  return shortened(space.empty() ? printable(name) : printable(space) + '/' + printable(name), longest);
+  return shortened(space.empty() ? safe(name) : safe(space) + '/' + safe(name), longest);
 }
 
 std::string address(const Endpoint& end) {
@@ -55,7 +60,7 @@ std::string who(const Endpoint& end, const Detail& detail, bool with_port) {
 }
 
 std::string by_whom(const LoggedLine& line, const Detail& detail) {
-  if (line.policies.empty()) return line.reason.empty() ? std::string() : " (" + printable(line.reason) + ')';
+  if (line.policies.empty()) return line.reason.empty() ? std::string() : " (" + safe(line.reason) + ')';
   std::string text = " by ";
   const std::size_t shown = detail.every_policy ? line.policies.size() : 1;
   for (std::size_t i = 0; i < shown; ++i) {
@@ -77,22 +82,33 @@ std::string short_time(TimePoint t, std::size_t width) {
 }
 
 std::string flow_text(const LoggedLine& line, const Detail& detail) {
-  std::string text = printable(line.verdict);
-  if (detail.direction && !line.direction.empty()) text += ' ' + printable(line.direction);
+  std::string text = safe(line.verdict);
+  if (detail.direction && !line.direction.empty()) text += ' ' + safe(line.direction);
   text += ' ' + who(line.source, detail, false) + " -> " + who(line.destination, detail, true);
-  if (!line.transport.empty()) text += '/' + printable(line.transport);
+  if (!line.transport.empty()) text += '/' + safe(line.transport);
   if (line.count > 1) text += " x" + std::to_string(line.count);
   return text + by_whom(line, detail);
+}
+
+std::string detection_text(const LoggedLine& line, const Detail& detail) {
+  std::string text = "DETECTED " + safe(line.detection) + ' ' + safe(line.severity);
+  const auto known = [](const Endpoint& end) { return end.ip || end.type != EndpointType::unknown; };
+  if (known(line.source)) text += ' ' + who(line.source, detail, false);
+  if (known(line.destination)) text += " -> " + who(line.destination, detail, true);
+  if (!line.detail.empty()) text += ' ' + safe(line.detail);
+  if (!line.by.empty()) text += " by " + safe(line.by);
+  for (const auto& [name, number] : line.evidence) text += ' ' + safe(name) + '=' + std::to_string(number);
+  return text;
 }
 
 std::string other_text(const LoggedLine& line) {
   if (line.type == "loss") {
     const std::string text =
-        "LOST " + std::to_string(line.lost) + " denied packets that no record tells of (" + printable(line.stage) + ')';
+        "LOST " + std::to_string(line.lost) + " denied packets that no record tells of (" + safe(line.stage) + ')';
     return line.exact ? text : text + ", at most";
   }
-  const std::string text = printable(line.type) + ' ' + printable(line.event);
-  return line.detail.empty() ? text : text + ' ' + printable(line.detail);
+  const std::string text = safe(line.type) + ' ' + safe(line.event);
+  return line.detail.empty() ? text : text + ' ' + safe(line.detail);
 }
 
 }  // namespace
@@ -101,16 +117,18 @@ std::string text_line(const LoggedLine& line, std::size_t width) {
   const std::string time = short_time(line.time, width) + ' ';
   width = std::min(width, longest_line - 1);
   std::string text;
-  if (line.type == "flow") {
-    for (const Detail& detail : details) {
-      text = time + flow_text(line, detail);
-      if (text.size() <= width) return text;
-    }
-    for (std::size_t longest = longest_cut; longest >= shortest_cut && text.size() > width; --longest) {
-      text = time + flow_text(line, {false, false, false, longest});
-    }
-  } else {
-    text = time + other_text(line);
+  const auto said = [&](const Detail& detail) {
+    return time + (line.type == "flow"        ? flow_text(line, detail)
+                   : line.type == "detection" ? detection_text(line, detail)
+                                              : other_text(line));
+  };
+  for (const Detail& detail : details) {
+    text = said(detail);
+    if (text.size() <= width) return text;
+  }
+  for (std::size_t longest = longest_cut; longest >= shortest_cut && text.size() > width && line.type == "flow";
+       --longest) {
+    text = said({false, false, false, longest});
   }
   return text.substr(0, width);
 }

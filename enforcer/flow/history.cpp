@@ -93,6 +93,18 @@ void read_network(element object, LoggedLine& line) {
   line.reply = flag_at(network, "reply", false);
 }
 
+void read_detection(element object, LoggedLine& line) {
+  line.detection = text_at(object, "detection");
+  line.severity = text_at(object, "severity");
+  line.by = text_at(object, "by");
+  simdjson::dom::object evidence;
+  if (object["evidence"].get(evidence) != simdjson::SUCCESS) return;
+  for (const auto field : evidence) {
+    std::uint64_t number = 0;
+    if (field.value.get(number) == simdjson::SUCCESS) line.evidence.emplace_back(field.key, number);
+  }
+}
+
 void add(Accounted& sum, const LoggedLine& line) {
   if (line.type == "flow" && line.verdict == name_of(Verdict::deny)) sum.logged += line.count;
   if (line.type == "loss" && line.exact) (line.stage == stage_limit ? sum.limited : sum.logged) += line.lost;
@@ -169,6 +181,7 @@ Result<LoggedLine> LineParser::parse(std::string_view text) {
   line.exact = flag_at(root, "exact", true);
   line.event = text_at(root, "event");
   line.detail = text_at(root, "detail");
+  read_detection(root, line);
   return line;
 }
 

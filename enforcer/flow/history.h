@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "enforcer/flow/ledger.h"
@@ -21,9 +22,10 @@ std::string rotated_path(const std::string& path, TimePoint t);
 /// Existing ones, oldest first.
 std::vector<std::string> rotated_files(const std::string& path);
 
-/// A line of a flow log. Of a loss only stage, lost, exact and the times are set; of an agent record only event.
+/// A line of a flow log. Of a loss only stage, lost, exact and the times are set; of an agent record only event and
+/// detail; of a detection its name, severity, evidence, ends, detail and by.
 struct LoggedLine {
-  std::string type;  // "flow", "loss", "agent", or what a later version writes
+  std::string type;  // "flow", "loss", "agent", "detection", or what a later version writes
   std::string id;
   std::string node;
   std::string cluster;
@@ -54,6 +56,10 @@ struct LoggedLine {
   bool exact = true;
   std::string event;
   std::string detail;
+  std::string detection;
+  std::string severity;
+  std::vector<std::pair<std::string, std::uint64_t>> evidence;
+  std::string by;
 };
 
 /// Keeps the parser's memory from line to line. What the writer of records would not have written is an error: another

@@ -192,5 +192,19 @@ TEST(Filter, AgentRecordsAreShownWhereOnlyTheTimeIsAskedFor) {
   EXPECT_FALSE(filter.matches(start));
 }
 
+TEST(Filter, ADetectionHasEndsButNoVerdict) {
+  DetectionRecord record{at("2026-11-23T17:30:00Z"), "port_scan", Severity::high, denied().source,
+                         denied().destination};
+  const LoggedLine scan = parsed(RecordWriter("n1", "", "i").line(record, 2));
+  Filter filter;
+  filter.from = wanted(parse_endpoint_filter, {"shop/"});
+  EXPECT_TRUE(filter.matches(scan));
+  filter.from = wanted(parse_endpoint_filter, {"!shop/"});
+  EXPECT_FALSE(filter.matches(scan));
+  filter.from = {};
+  filter.verdict.any = {"deny"};
+  EXPECT_FALSE(filter.matches(scan));
+}
+
 }  // namespace
 }  // namespace podfence::flow

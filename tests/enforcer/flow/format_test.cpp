@@ -118,6 +118,15 @@ std::vector<std::string> native_lines() {
   lines.push_back(writer.line(LossRecord{written, written, "kernel_limit", 1312, true, 4021}, lines.size() + 1));
   lines.push_back(RecordWriter("n", "", "1").line(LossRecord{written, written, "sink:stdout", 3, false, {}}, 1));
   lines.push_back(writer.line(AgentRecord{written, "start", "version 1\n", {}, {}}, lines.size() + 1));
+  DetectionRecord scan{written, "port_scan", Severity::high, denied().source, denied().destination};
+  scan.destination->port = {};
+  scan.evidence = {{"distinct_ports", 57}, {"window_s", 60}};
+  scan.samples = {8701};
+  lines.push_back(writer.line(scan, lines.size() + 1));
+  DetectionRecord tamper{written, "agent_tamper", Severity::critical};
+  tamper.detail = "table \"inet\"\n";
+  tamper.by = "pid 1\x1b";
+  lines.push_back(writer.line(tamper, lines.size() + 1));
   // What a later version may write.
   std::string later = lines.front();
   later.replace(later.find(R"("deny","action":"drop")"), 22, R"("allow","action":"accept")");
@@ -216,7 +225,7 @@ LoggedLine any_line(std::mt19937_64& random) {
     return random() % 8 == 0 ? text() : words[random() % words.size()];
   };
   LoggedLine line;
-  line.type = word({"flow", "flow", "flow", "loss", "agent"});
+  line.type = word({"flow", "flow", "flow", "loss", "agent", "detection"});
   line.verdict = word({"deny", "allow", "would_deny", "error"});
   line.reason = word({"default_deny", "explicit_deny", "fail_closed", "spoofed_source", "unattributed"});
   line.direction = word({"ingress", "egress", ""});
@@ -236,6 +245,7 @@ LoggedLine any_line(std::mt19937_64& random) {
     if (random() % 2 == 0) end->port = net::Port{static_cast<std::uint16_t>(random())};
     end->k8s = {text(), text(), text(), text(), text(), text(), text()};
   }
+  for (auto n = random() % 12; n > 0; --n) line.evidence.emplace_back(text(), random());
   line.reply = random() % 2 == 0;
   line.count = random();
   line.bytes = random();
