@@ -47,7 +47,7 @@ PACKAGES=(
   libnftnl-dev libmnl-dev libboost1.81-dev libssl-dev libsimdjson-dev libyaml-cpp-dev libspdlog-dev libfmt-dev
   libexpected-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev
   clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev lld-14 shellcheck
-  nftables iproute2 iputils-ping containernetworking-plugins conntrack curl jq python3 util-linux
+  nftables iproute2 iputils-ping containernetworking-plugins conntrack curl jq python3 python3-venv util-linux
   file dpkg-dev fakeroot prometheus
 )
 JOBS="$(nproc)"

@@ -240,7 +240,7 @@ void add_flows(CLI::App& app, Arguments& a) {
       ->check(CLI::Range(0, 100'000));
   flows.add_option("--file", a.flows.file, "Read this flow log; without it the agent's");
   add_socket(flows, a);
-  flows.add_option("-o,--output,--format", a.format, "text, native or json (as written), hubble, gke or ecs")
+  flows.add_option("-o,--format,--output", a.format, "text, native or json (as written), hubble, gke or ecs")
       ->check(CLI::IsMember({"text", "native", "json", "hubble", "gke", "ecs"}));
   flows.footer(
       "Every filter that is given must hold; of one that is given more than once, one of its values. A value with a\n"

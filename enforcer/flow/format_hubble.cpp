@@ -170,7 +170,7 @@ std::string flow_line(const LoggedLine& line) {
           {"flow.destination", end_fields(line, destination)},
           {"flow.Type", "L3_L4"},
           {"flow.node_name", node_name(line)},
-          {"flow.event_type.type", type},
+          {"flow.event_type.type", line.verdict == "error" ? Value() : Value(type)},  // what was not ours to judge
           {"flow.event_type.sub_type", type == type_drop ? Value(cause->number) : Value()},
           {"flow.traffic_direction", egress                        ? "EGRESS"
                                      : line.direction == "ingress" ? "INGRESS"

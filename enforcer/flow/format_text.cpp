@@ -10,18 +10,19 @@ namespace {
 
 /// How much is said, from the most to the least.
 struct Detail {
-  bool addresses;       // of pods, besides their names
-  bool direction;       //
-  bool every_policy;    // or the first, and how many more
-  std::size_t longest;  // of a name
+  bool addresses;      // of pods, besides their names
+  bool direction;      //
+  bool every_policy;   // or the first, and how many more
+  std::size_t end;     // bytes of the name of an end
+  std::size_t policy;  // bytes of the name of a policy
 };
 constexpr std::array<Detail, 4> details{{
-    {true, true, true, any_width},
-    {false, true, true, any_width},
-    {false, true, false, any_width},
-    {false, false, false, any_width},
+    {true, true, true, any_width, any_width},
+    {false, true, true, any_width, any_width},
+    {false, true, false, any_width, any_width},
+    {false, false, false, any_width, any_width},
 }};
-constexpr std::size_t longest_cut = 40;  // of names that are cut to fit, and the shortest
+constexpr std::size_t longest_cut = 40;  // of names that are cut to fit, those of the ends first
 constexpr std::size_t shortest_cut = 8;
 constexpr std::size_t longest_text = 256;  // as records are written
 constexpr std::size_t narrow = 140;        // below that the time is short
@@ -52,8 +53,8 @@ std::string address(const Endpoint& end) {
 /// `with_port`: also where the address is not said. A client's port is noise there.
 std::string who(const Endpoint& end, const Detail& detail, bool with_port) {
   std::string name;
-  if (end.type == EndpointType::pod) name = full_name(end.k8s.namespace_, end.k8s.pod, detail.longest);
-  if (end.type == EndpointType::node) name = full_name("node", end.k8s.node, detail.longest);
+  if (end.type == EndpointType::pod) name = full_name(end.k8s.namespace_, end.k8s.pod, detail.end);
+  if (end.type == EndpointType::node) name = full_name("node", end.k8s.node, detail.end);
   if (name.empty()) return (end.type == EndpointType::unknown ? "unknown " : "") + address(end);
   if (detail.addresses) return name + ' ' + address(end);
   return with_port && end.port ? name + ':' + std::to_string(end.port->number) : name;
@@ -65,7 +66,7 @@ std::string by_whom(const LoggedLine& line, const Detail& detail) {
   const std::size_t shown = detail.every_policy ? line.policies.size() : 1;
   for (std::size_t i = 0; i < shown; ++i) {
     if (i > 0) text += ", ";
-    text += full_name(line.policies[i].namespace_, line.policies[i].name, detail.longest);
+    text += full_name(line.policies[i].namespace_, line.policies[i].name, detail.policy);
   }
   if (shown < line.policies.size()) text += " +" + std::to_string(line.policies.size() - shown);
   if (line.policies_truncated) text += ", ...";
@@ -126,9 +127,11 @@ std::string text_line(const LoggedLine& line, std::size_t width) {
     text = said(detail);
     if (text.size() <= width) return text;
   }
-  for (std::size_t longest = longest_cut; longest >= shortest_cut && text.size() > width && line.type == "flow";
-       --longest) {
-    text = said({false, false, false, longest});
+  if (line.type != "flow") return text.substr(0, width);
+  for (const bool policies_too : {false, true}) {
+    for (std::size_t most = longest_cut; most >= shortest_cut && text.size() > width; --most) {
+      text = said({false, false, false, most, policies_too ? most : any_width});
+    }
   }
   return text.substr(0, width);
 }
