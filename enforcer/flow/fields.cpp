@@ -107,6 +107,17 @@ std::optional<std::uint32_t> take_character(std::string_view& text) {
 
 }  // namespace
 
+Value::Value(std::string text) : value_(std::move(text)) {}
+Value::Value(std::string_view text) : value_(std::string(text)) {}
+Value::Value(const char* text) : value_(std::string(text)) {}
+Value::Value(std::uint16_t number) : value_(std::uint64_t{number}) {}
+Value::Value(std::uint32_t number) : value_(std::uint64_t{number}) {}
+Value::Value(std::uint64_t number) : value_(number) {}
+Value::Value(bool flag) : value_(flag) {}
+Value::Value(Texts texts) : value_(std::move(texts)) {}
+Value::Value(Fields object) : value_(std::move(object)) {}
+Value::Value(std::vector<Fields> objects) : value_(std::move(objects)) {}
+
 bool Value::empty() const {
   return std::visit(overloaded{
                         [](std::monostate) { return true; },

@@ -1,6 +1,5 @@
 #pragma once
 // A JSON object as a flat table of fields with their paths: what a mapping to a foreign schema is written as.
-#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,16 +18,17 @@ using Texts = std::vector<std::string>;
 class Value {
  public:
   Value() = default;
-  Value(std::string text) : value_(std::move(text)) {}                // NOLINT(google-explicit-constructor)
-  Value(std::string_view text) : value_(std::string(text)) {}         // NOLINT(google-explicit-constructor)
-  Value(const char* text) : value_(std::string(text)) {}              // NOLINT(google-explicit-constructor)
-  Value(bool flag) : value_(flag) {}                                  // NOLINT(google-explicit-constructor)
-  Value(Texts texts) : value_(std::move(texts)) {}                    // NOLINT(google-explicit-constructor)
-  Value(Fields object) : value_(std::move(object)) {}                 // NOLINT(google-explicit-constructor)
-  Value(std::vector<Fields> objects) : value_(std::move(objects)) {}  // NOLINT(google-explicit-constructor)
-  template <std::unsigned_integral T>
-  requires(!std::same_as<T, bool>) Value(T number)  // NOLINT(google-explicit-constructor)
-      : value_(std::uint64_t{number}) {}
+  // Not explicit, so that a table can be written as one. Defined where Field is complete.
+  Value(std::string text);             // NOLINT(google-explicit-constructor)
+  Value(std::string_view text);        // NOLINT(google-explicit-constructor)
+  Value(const char* text);             // NOLINT(google-explicit-constructor)
+  Value(bool flag);                    // NOLINT(google-explicit-constructor)
+  Value(Texts texts);                  // NOLINT(google-explicit-constructor)
+  Value(Fields object);                // NOLINT(google-explicit-constructor)
+  Value(std::vector<Fields> objects);  // NOLINT(google-explicit-constructor)
+  Value(std::uint16_t number);         // NOLINT(google-explicit-constructor)
+  Value(std::uint32_t number);         // NOLINT(google-explicit-constructor)
+  Value(std::uint64_t number);         // NOLINT(google-explicit-constructor)
   template <class T>
   Value(const std::optional<T>& value) {  // NOLINT(google-explicit-constructor)
     if (value) *this = Value(*value);

@@ -26,6 +26,18 @@ bool same_file(const FilePosition& a, const FilePosition& b) {
   return a.device == b.device && a.inode == b.inode;
 }
 
+/// Where the last whole line ends. What goes on for longer than a line of ours counts as whole.
+std::uint64_t end_of_lines(std::istream& in) {
+  in.seekg(0, std::ios::end);
+  const auto size = static_cast<std::uint64_t>(in.tellg());
+  std::string tail(std::min<std::uint64_t>(size, 2 * longest_line), '\0');
+  in.seekg(static_cast<std::streamoff>(size - tail.size()));
+  in.read(tail.data(), static_cast<std::streamsize>(tail.size()));
+  const auto newline = tail.rfind('\n');
+  if (newline == std::string::npos) return tail.size() < size ? size : 0;
+  return size - tail.size() + newline + 1;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Reader>> Reader::open(std::string path, Filter filter) {
@@ -36,7 +48,7 @@ Result<std::unique_ptr<Reader>> Reader::open(std::string path, Filter filter) {
     if (!missing || rotated_files(reader->path_).empty()) return fail(Errc::io, reader->path_ + ": cannot be read");
     return reader;
   }
-  reader->past_end_ = for_each_line(reader->live_, 0, no_end, [](std::string_view) { return true; });
+  reader->past_end_ = end_of_lines(reader->live_);
   reader->position_.offset = reader->past_end_;
   return reader;
 }
