@@ -18,6 +18,7 @@
 #include "enforcer/cli/flows.h"
 #include "enforcer/cli/install_cni.h"
 #include "enforcer/cli/simulate.h"
+#include "enforcer/cli/terminal.h"
 #include "enforcer/kernel/print_kernel.h"
 #include "enforcer/source/directory_source.h"
 
@@ -39,6 +40,7 @@ struct Arguments {
   SimulateOptions simulate;
   CheckOptions check;
   std::string report = "text";
+  std::string format = "text";
   FlowsOptions flows;
   InstallArguments install;
 };
@@ -124,8 +126,16 @@ int run_check(Arguments& a) {
   return check(a.check, std::cout, std::cerr);
 }
 
+flow::Format format_of(const std::string& name) {
+  if (name == "native" || name == "json") return flow::Format::native;
+  if (name == "hubble") return flow::Format::hubble;
+  if (name == "gke") return flow::Format::gke;
+  return name == "ecs" ? flow::Format::ecs : flow::Format::text;
+}
+
 int run_flows(Arguments& a) {
-  a.flows.output = output_of(a);
+  a.flows.format = format_of(a.format);
+  a.flows.width = output_width();
   a.flows.socket = a.socket;
   return flows(a.flows, std::cout, std::cerr);
 }
@@ -214,19 +224,38 @@ void add_questions(CLI::App& app, Arguments& a) {
   check.footer("Example: podfence check manifests/ -o sarif");
 }
 
+/// An option that may be given again, with one value each time.
+void add_filter(CLI::App& command, const std::string& name, std::vector<std::string>& values, const std::string& help) {
+  command.add_option(name, values, help)->allow_extra_args(false)->take_all();
+}
+
 void add_flows(CLI::App& app, Arguments& a) {
-  auto& flows = *app.add_subcommand("flows", "Records of denied flows");
-  flows.add_flag("-f,--follow", a.flows.follow, "Go on with new records as they come");
-  flows.add_flag("--deny", a.flows.deny, "Denied flows only");
-  flows.add_option("--from", a.flows.from, "Source: namespace/pod, namespace/, address or CIDR");
-  flows.add_option("--to", a.flows.to, "Destination, likewise");
-  flows.add_option("--port", a.flows.port, "Destination port")->check(CLI::Range(1, 65535));
-  flows.add_option("--policy", a.flows.policy, "namespace/name or name of a policy");
-  flows.add_option("--since", a.flows.since, "90s, 5m, 2h, 7d, or an RFC 3339 time");
+  auto& flows = *app.add_subcommand("flows", "Records of denied flows; exit code 2 = none matches");
+  auto* follow = flows.add_flag("-f,--follow", a.flows.follow, "Go on with new records as they come");
+  add_filter(flows, "--from", a.flows.from, "Source: namespace/pod, namespace/workload, namespace/, address or CIDR");
+  add_filter(flows, "--to", a.flows.to, "Destination, likewise");
+  add_filter(flows, "--port", a.flows.port, "Destination port: number, or name of the pod's port");
+  add_filter(flows, "--verdict", a.flows.verdict, "allow, deny, would_allow, would_deny or error");
+  flows.add_flag("--deny", a.flows.deny, "As --verdict deny");
+  add_filter(flows, "--reason", a.flows.reason, "default_deny, fail_closed, spoofed_source, ...");
+  add_filter(flows, "--policy", a.flows.policy, "One of the policies named: namespace/name, namespace/ or name");
+  flows.add_option("--since", a.flows.since, "Last packet not before: 90s, 5m, 2h, 7d ago, or an RFC 3339 time");
+  flows.add_option("--until", a.flows.until, "First packet not after, likewise")->excludes(follow);
+  flows.add_option("--last", a.flows.last, "Only that many of the newest records that match")
+      ->check(CLI::Range(0, 100'000));
   flows.add_option("--file", a.flows.file, "Read this flow log; without it the agent's");
   add_socket(flows, a);
-  add_output(flows, a);
-  flows.footer("Example: podfence flows -f --to shop/ --since 5m");
+  flows.add_option("-o,--format,--output", a.format, "text, native or json (as written), hubble, gke or ecs")
+      ->check(CLI::IsMember({"text", "native", "json", "hubble", "gke", "ecs"}));
+  flows.footer(
+      "Every filter that is given must hold; of one that is given more than once, one of its values. A value with a\n"
+      "leading ! excludes: --from shop/ --from '!shop/web' is the namespace without that pod or workload. What a "
+      "record\n"
+      "does not say is never excluded. Records hold no labels, so there is no filter by label. Losses are shown "
+      "whatever\n"
+      "is asked for except the time: what was lost may be what was looked for.\n"
+      "Text fits the terminal; written elsewhere it says everything.\n"
+      "Example: podfence flows -f --to shop/ --from '!monitoring/' --since 5m");
 }
 
 int dispatch(const CLI::App& app, Arguments& a) {

@@ -1,11 +1,12 @@
 #pragma once
 // `podfence flows`: reads the flow log of the agent, or a file, filtered, and follows it when asked to.
-#include <cstdint>
+#include <cstddef>
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "enforcer/cli/objects.h"
+#include "enforcer/flow/format.h"
 
 namespace podfence::cli {
 
@@ -13,16 +14,23 @@ struct FlowsOptions {
   std::string file;    // empty = ask the agent
   std::string socket;  // of the agent
   bool follow = false;
-  bool deny = false;
+  bool deny = false;  // as --verdict deny
+  // As they were given; a leading '!' excludes.
   std::vector<std::string> from;
   std::vector<std::string> to;
-  std::uint16_t port = 0;  // 0 = any
-  std::string policy;
+  std::vector<std::string> port;
+  std::vector<std::string> verdict;
+  std::vector<std::string> reason;
+  std::vector<std::string> policy;
   std::string since;
-  Output output = Output::text;
+  std::string until;
+  std::optional<std::size_t> last;
+  flow::Format format = flow::Format::text;
+  std::size_t width = flow::any_width;  // of the terminal, for text
 };
 
-/// Exit code: 0, 1 on errors. With `follow` it ends when it is interrupted or its output is closed.
+/// Exit code: 0 when something matched, 2 when nothing did (a loss alone matches no question), 1 on errors. With
+/// `follow` it ends when it is interrupted or its output is closed.
 int flows(const FlowsOptions& options, std::ostream& out, std::ostream& err);
 
 }  // namespace podfence::cli

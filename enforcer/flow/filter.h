@@ -1,9 +1,10 @@
 #pragma once
-// `podfence flows`: which lines of the flow log are meant, and how people read them.
-#include <functional>
+// Which lines of a flow log are meant: the conditions of `podfence flows`.
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "enforcer/flow/history.h"
@@ -11,50 +12,65 @@
 
 namespace podfence::flow {
 
-/// "ns/pod", "ns/", an IP address, or a CIDR block.
+/// The values of one option, those given plain and those given with a leading '!'. Holds for what none of the excluded
+/// values fits and, when plain ones were given, one of those does. What a line does not say fits no value: it is never
+/// excluded.
+template <class T>
+struct Wanted {
+  std::vector<T> any;
+  std::vector<T> none;
+
+  bool given() const { return !any.empty() || !none.empty(); }
+  template <class Fits>
+  bool holds(Fits fits) const {
+    return std::none_of(none.begin(), none.end(), fits) && (any.empty() || std::any_of(any.begin(), any.end(), fits));
+  }
+};
+
+/// "ns/name" (a pod, or every pod of a workload), "ns/", an IP address, or a CIDR block.
 struct EndpointFilter {
   std::optional<net::Cidr> block;
   std::string namespace_;
-  std::string pod;  // empty = any of the namespace
-  bool matches(const Endpoint& end) const;
+  std::string name;  // empty = any of the namespace
+  bool fits(const Endpoint& end) const;
 };
-
 Result<EndpointFilter> parse_endpoint_filter(std::string_view text);
 
-/// All that is given must hold; of several sources (destinations) one.
-struct Filter {
-  bool deny = false;  // denied flows only
-  std::vector<EndpointFilter> from;
-  std::vector<EndpointFilter> to;
-  std::optional<TimePoint> since;
-  std::optional<net::Port> port;  // destination port
-  std::string policy;             // "ns/name" or "name": one of the policies named
-  /// Losses are shown whatever the ends and ports are, because what was lost may be what was looked for; agent records
-  /// only where nothing but the time is asked for.
-  bool matches(const LoggedLine& line) const;
+/// The destination's port by number, or by the name that its pod gives it.
+struct PortFilter {
+  std::variant<net::Port, std::string> port;
+  bool fits(const Endpoint& destination) const;
 };
+Result<PortFilter> parse_port_filter(std::string_view text);
 
-/// "2026-11-23 17:30:00.123 deny in shop/web 10.0.1.5:43210 -> db/pg 10.0.2.9:5432/tcp x14 by db/allow-api", without a
-/// newline and without control characters.
-std::string text_line(const LoggedLine& line);
+/// "ns/name", "ns/", or a name in any namespace.
+struct PolicyFilter {
+  std::string namespace_;  // empty = any
+  std::string name;        // empty = any
+  bool fits(const PolicyRef& policy) const;
+};
+Result<PolicyFilter> parse_policy_filter(std::string_view text);
 
-/// Calls `each` for the lines that match, oldest file first, in the order they were written, until it answers false.
-/// Lines that are not ours are skipped and counted in the result.
-Result<std::size_t> read_history(const std::string& path, const Filter& filter,
-                                 const std::function<bool(const LoggedLine& line, std::string_view json)>& each);
+/// A word of the schema for the field, whether this version writes it or not.
+Result<std::string> parse_verdict(std::string_view text);
+Result<std::string> parse_reason(std::string_view text);
 
-/// New lines of the live file, across rotations. Starts at its end.
-class Follower {
- public:
-  Follower(std::string path, Filter filter);
-  /// What was written since the last call.
-  Result<> poll(const std::function<void(const LoggedLine& line, std::string_view json)>& each);
+/// All conditions that are given must hold.
+struct Filter {
+  Wanted<EndpointFilter> from;
+  Wanted<EndpointFilter> to;
+  Wanted<PortFilter> port;
+  Wanted<std::string> verdict;
+  Wanted<std::string> reason;
+  Wanted<PolicyFilter> policy;     // one of the policies that a line names
+  std::optional<TimePoint> since;  // of the last packet
+  std::optional<TimePoint> until;  // of the first packet
 
- private:
-  std::string path_;
-  Filter filter_;
-  LineParser parser_;
-  FilePosition position_;
+  /// Whether anything but the time is asked for.
+  bool narrows() const;
+  /// A loss is shown whatever else is asked for than the time, because what was lost may be what was looked for; an
+  /// agent record only where nothing else is. A detection has ends as a flow has, but no verdict, reason or policies.
+  bool matches(const LoggedLine& line) const;
 };
 
 }  // namespace podfence::flow

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <utility>
 
 namespace podfence::flow {
@@ -18,14 +19,34 @@ fs::path rotated_directory(const std::string& path) {
   return fs::path(path).parent_path() / "rotated";
 }
 
+/// Control characters as they are, which the writer of records escapes: a line is shown as it was written.
+bool holds_control(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (byte(i) < 0x20 || byte(i) == 0x7f) return true;
+    if (byte(i) == 0xc2 && i + 1 < text.size() && byte(i + 1) < 0xa0) return true;
+    if (byte(i) == 0xe2 && (text.substr(i, 3) == "\xe2\x80\xa8" || text.substr(i, 3) == "\xe2\x80\xa9")) return true;
+  }
+  return false;
+}
+
 std::string text_at(element object, std::string_view key) {
   std::string_view text;
   return object[key].get(text) == simdjson::SUCCESS ? std::string(text) : std::string();
 }
 
-std::uint64_t number_at(element object, std::string_view key) {
+std::optional<std::uint64_t> maybe_number_at(element object, std::string_view key) {
   std::uint64_t number = 0;
-  return object[key].get(number) == simdjson::SUCCESS ? number : 0;
+  return object[key].get(number) == simdjson::SUCCESS ? std::optional(number) : std::nullopt;
+}
+
+std::uint64_t number_at(element object, std::string_view key) {
+  return maybe_number_at(object, key).value_or(0);
+}
+
+bool flag_at(element object, std::string_view key, bool otherwise) {
+  bool flag = otherwise;
+  return object[key].get(flag) == simdjson::SUCCESS ? flag : otherwise;
 }
 
 TimePoint time_at(element object, std::string_view key) {
@@ -57,6 +78,30 @@ void read_policies(element object, LoggedLine& line) {
   for (const element policy : list) {
     line.policies.push_back({text_at(policy, "namespace"), text_at(policy, "name"), text_at(policy, "uid"),
                              static_cast<std::int64_t>(number_at(policy, "generation"))});
+  }
+}
+
+void read_network(element object, LoggedLine& line) {
+  element network;
+  if (object["network"].get(network) != simdjson::SUCCESS) return;
+  line.family = text_at(network, "type");
+  line.transport = text_at(network, "transport");
+  line.protocol = maybe_number_at(network, "iana_number");
+  line.tcp_flags = text_at(network, "tcp_flags");
+  line.icmp_type = maybe_number_at(network, "icmp_type");
+  line.icmp_code = maybe_number_at(network, "icmp_code");
+  line.reply = flag_at(network, "reply", false);
+}
+
+void read_detection(element object, LoggedLine& line) {
+  line.detection = text_at(object, "detection");
+  line.severity = text_at(object, "severity");
+  line.by = text_at(object, "by");
+  simdjson::dom::object evidence;
+  if (object["evidence"].get(evidence) != simdjson::SUCCESS) return;
+  for (const auto field : evidence) {
+    std::uint64_t number = 0;
+    if (field.value.get(number) == simdjson::SUCCESS) line.evidence.emplace_back(field.key, number);
   }
 }
 
@@ -100,6 +145,10 @@ LineParser::LineParser() : parser_(std::make_unique<Parser>()) {}
 LineParser::~LineParser() = default;
 
 Result<LoggedLine> LineParser::parse(std::string_view text) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  if (text.size() >= longest_line || holds_control(text)) {
+    return fail(Errc::invalid, "flow log line: too long, or with control characters: none of ours");
+  }
   element root;
   if (const auto error = parser_->json.parse(text.data(), text.size()).get(root); error != simdjson::SUCCESS) {
     return fail(Errc::invalid, std::string("flow log line: ") + simdjson::error_message(error));
@@ -110,39 +159,49 @@ Result<LoggedLine> LineParser::parse(std::string_view text) {
   line.type = text_at(root, "type");
   line.id = text_at(root, "id");
   line.node = text_at(root, "node");
+  line.cluster = text_at(root, "cluster");
   line.time = time_at(root, "time");
   line.end = time_at(root, "end");
+  line.observed = time_at(root, "observed");
   line.verdict = text_at(root, "verdict");
+  line.action = text_at(root, "action");
   line.reason = text_at(root, "reason");
   line.direction = text_at(root, "direction");
   line.attribution = text_at(root, "attribution");
   read_policies(root, line);
-  line.policies_truncated =
-      root["policies_truncated"].is_bool() && root["policies_truncated"].get_bool().value_unsafe();
+  line.policies_truncated = flag_at(root, "policies_truncated", false);
   line.source = endpoint_at(root, "source");
   line.destination = endpoint_at(root, "destination");
-  element network;
-  if (root["network"].get(network) == simdjson::SUCCESS) line.transport = text_at(network, "transport");
+  read_network(root, line);
+  line.interface = text_at(root, "interface");
   line.count = number_at(root, "count");
   line.bytes = number_at(root, "bytes");
   line.stage = text_at(root, "stage");
   line.lost = number_at(root, "lost");
-  bool exact = true;
-  if (root["exact"].get(exact) == simdjson::SUCCESS) line.exact = exact;
+  line.exact = flag_at(root, "exact", true);
   line.event = text_at(root, "event");
   line.detail = text_at(root, "detail");
+  read_detection(root, line);
   return line;
+}
+
+std::uint64_t for_each_line(std::istream& in, std::uint64_t offset, std::uint64_t end,
+                            const std::function<bool(std::string_view)>& each) {
+  in.clear();  // it may have been at its end, and grown since
+  in.seekg(static_cast<std::streamoff>(offset));
+  for (std::string line; std::getline(in, line);) {
+    if (in.eof() || offset + line.size() + 1 > end) break;  // no newline: a line that is being written
+    offset += line.size() + 1;
+    if (!each(line)) break;
+  }
+  return offset;
 }
 
 Result<> for_each_line(const std::string& file, std::uint64_t offset,
                        const std::function<bool(std::string_view)>& each) {
   std::ifstream in(file, std::ios::binary);
   if (!in) return fail(Errc::io, file + ": cannot be read");
-  in.seekg(static_cast<std::streamoff>(offset));
-  for (std::string line; std::getline(in, line);) {
-    if (in.eof()) break;  // no newline: a line that is being written
-    if (!each(line)) break;
-  }
+  for_each_line(in, offset, std::numeric_limits<std::uint64_t>::max(), each);
   if (in.bad()) return fail(Errc::io, file + ": read error");
   return {};
 }

@@ -17,13 +17,6 @@ struct Room {
 };
 constexpr std::array<Room, 3> rooms{Room{256, most_policies}, Room{48, most_policies}, Room{48, 0}};
 
-/// The first `most` bytes, never half a character.
-std::string_view cut(std::string_view text, std::size_t most) {
-  if (text.size() <= most) return text;
-  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0U) == 0x80) --most;
-  return text.substr(0, most);
-}
-
 class Line {
  public:
   Line(std::string& out, Room room) : json_(out), room_(room) { json_.begin_object(); }
@@ -127,6 +120,12 @@ std::string_view name_of(Attribution attribution) {
 std::string_view name_of(Severity severity) {
   constexpr std::array<std::string_view, 3> names{"medium", "high", "critical"};
   return names.at(static_cast<std::size_t>(severity));
+}
+
+std::string_view cut(std::string_view text, std::size_t most) {
+  if (text.size() <= most) return text;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0U) == 0x80) --most;
+  return text.substr(0, most);
 }
 
 std::string tcp_flag_letters(std::uint8_t flags) {

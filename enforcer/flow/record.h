@@ -112,6 +112,9 @@ struct DetectionRecord {
   std::vector<std::uint64_t> samples = {};  // numbers of flow records that show it
 };
 
+/// The first `most` bytes, never half a character.
+std::string_view cut(std::string_view text, std::size_t most);
+
 /// The letters of TCP flags: "S", "SA", "FPA".
 std::string tcp_flag_letters(std::uint8_t flags);
 

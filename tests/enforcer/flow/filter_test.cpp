@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/enforcer/flow/files.h"
 #include "tests/support/builders.h"
 
 namespace podfence::flow {
@@ -24,8 +23,9 @@ FlowRecord denied() {
   record.end = at("2026-11-23T17:30:04Z");
   record.attribution = Attribution::set;
   record.policies = {{"db", "allow-api", "u", 4}, {"db", "deny-all", "v", 1}};
-  record.source = {EndpointType::pod, ip("10.0.1.5"), net::Port{43210}, {"shop", "web", "", "", "", "", ""}};
-  record.destination = {EndpointType::pod, ip("10.0.2.9"), net::Port{5432}, {"db", "pg", "", "", "", "", ""}};
+  record.source = {
+      EndpointType::pod, ip("10.0.1.5"), net::Port{43210}, {"shop", "web-1", "", "Deployment", "web", "", ""}};
+  record.destination = {EndpointType::pod, ip("10.0.2.9"), net::Port{5432}, {"db", "pg", "", "", "", "", "postgres"}};
   record.family = net::Family::ipv4;
   record.protocol = net::tcp;
   record.count = 14;
@@ -43,136 +43,167 @@ LoggedLine loss() {
   return parsed(RecordWriter("n1", "", "i").line(record, 2));
 }
 
-TEST(EndpointFilter, TakesPodsNamespacesAddressesAndBlocks) {
+/// As the option's values are given.
+template <class T>
+Wanted<T> wanted(Result<T> (*parse)(std::string_view), const std::vector<std::string>& texts) {
+  Wanted<T> values;
+  for (const std::string& text : texts) {
+    const bool excludes = text.starts_with('!');
+    (excludes ? values.none : values.any).push_back(parse(std::string_view(text).substr(excludes ? 1 : 0)).value());
+  }
+  return values;
+}
+
+TEST(EndpointFilter, TakesPodsWorkloadsNamespacesAddressesAndBlocks) {
   const LoggedLine record = line();
-  const auto matches = [&](const char* text) {
+  const auto fits = [&](const char* text) {
     const auto filter = parse_endpoint_filter(text);
     EXPECT_TRUE(filter) << text;
-    return filter && filter->matches(record.source);
+    return filter && filter->fits(record.source);
   };
-  for (const char* text : {"shop/web", "shop/", "10.0.1.5", "10.0.1.0/24", "0.0.0.0/0"})
-    EXPECT_TRUE(matches(text)) << text;
-  for (const char* text : {"shop/we", "shop/web2", "sho/", "db/", "10.0.1.6", "10.0.2.0/24", "::/0"}) {
-    EXPECT_FALSE(matches(text)) << text;
+  for (const char* text : {"shop/web-1", "shop/web", "shop/", "10.0.1.5", "10.0.1.0/24", "0.0.0.0/0", "10.0.1.77/24"})
+    EXPECT_TRUE(fits(text)) << text;
+  for (const char* text : {"shop/we", "shop/web-2", "sho/", "db/", "10.0.1.6", "10.0.2.0/24", "::/0"}) {
+    EXPECT_FALSE(fits(text)) << text;
   }
-  for (const char* text : {"", "web", "/web", "a/b/c", "10.0.1"}) EXPECT_FALSE(parse_endpoint_filter(text)) << text;
+}
+
+TEST(EndpointFilter, SaysWhatItTakes) {
+  for (const char* text :
+       {"", "web", "/web", "a/b/c", "10.0.1", "10.0.0.0/33", "fd00::/129", "Shop/web", "shop/w b", "!"}) {
+    const auto filter = parse_endpoint_filter(text);
+    ASSERT_FALSE(filter) << text;
+    EXPECT_NE(filter.error().what().find("is none of namespace/pod"), std::string::npos) << filter.error().what();
+  }
+  EXPECT_NE(parse_endpoint_filter("app=web").error().what().find("records hold no labels"), std::string::npos);
+}
+
+TEST(PortFilter, TakesANumberOrAName) {
+  const LoggedLine record = line();
+  EXPECT_TRUE(parse_port_filter("5432")->fits(record.destination));
+  EXPECT_TRUE(parse_port_filter("postgres")->fits(record.destination));
+  EXPECT_FALSE(parse_port_filter("5433")->fits(record.destination));
+  EXPECT_FALSE(parse_port_filter("http")->fits(record.destination));
+  for (const char* text : {"", "0", "65536", "99999999999", "-1", "80-90", "a_b", "!80", "8 0"})
+    EXPECT_FALSE(parse_port_filter(text)) << text;
+}
+
+TEST(PolicyFilter, TakesANameWithOrWithoutItsNamespace) {
+  const PolicyRef policy{"db", "allow-api", "u", 4};
+  for (const char* text : {"db/allow-api", "db/", "allow-api"})
+    EXPECT_TRUE(parse_policy_filter(text)->fits(policy)) << text;
+  for (const char* text : {"shop/allow-api", "shop/", "allow", "db"})
+    EXPECT_FALSE(parse_policy_filter(text)->fits(policy)) << text;
+  for (const char* text : {"", "/", "/x", "a/b/c", "A/b"}) EXPECT_FALSE(parse_policy_filter(text)) << text;
+}
+
+TEST(WordFilters, TakeTheWordsOfTheSchemaAndListThem) {
+  for (const auto verdict : {Verdict::deny, Verdict::error}) EXPECT_TRUE(parse_verdict(name_of(verdict)));
+  for (const auto reason : {Reason::default_deny, Reason::fail_closed, Reason::spoofed_source, Reason::unattributed}) {
+    EXPECT_TRUE(parse_reason(name_of(reason))) << name_of(reason);
+  }
+  EXPECT_EQ(parse_verdict("dropped").error().what(),
+            "'dropped' is no verdict: give one of allow, deny, would_allow, would_deny, error");
+  EXPECT_NE(parse_reason("").error().what().find("default_deny, explicit_deny"), std::string::npos);
+}
+
+/// A filter for which the example holds in every condition.
+Filter every_condition() {
+  Filter filter;
+  filter.verdict.any = {"deny"};
+  filter.reason.any = {"fail_closed", "default_deny"};
+  filter.from = wanted(parse_endpoint_filter, {"x/", "shop/web"});
+  filter.to = wanted(parse_endpoint_filter, {"10.0.2.9"});
+  filter.port = wanted(parse_port_filter, {"80", "5432"});
+  filter.policy = wanted(parse_policy_filter, {"db/deny-all"});
+  filter.since = at("2026-11-23T17:30:04Z");
+  filter.until = at("2026-11-23T17:30:00.123456Z");
+  return filter;
 }
 
 TEST(Filter, EveryConditionMustHold) {
   const LoggedLine record = line();
-  Filter filter;
+  EXPECT_TRUE(Filter{}.matches(record));
+  EXPECT_FALSE(Filter{}.narrows());
+  const Filter filter = every_condition();
   EXPECT_TRUE(filter.matches(record));
-  filter.deny = true;
-  filter.from = {parse_endpoint_filter("x/").value(), parse_endpoint_filter("shop/web").value()};
-  filter.to = {parse_endpoint_filter("10.0.2.9").value()};
-  filter.port = net::Port{5432};
-  filter.policy = "db/deny-all";
-  filter.since = at("2026-11-23T17:30:04Z");
-  EXPECT_TRUE(filter.matches(record));
-  const auto without = [&](auto change) {
+  EXPECT_TRUE(filter.narrows());
+  const auto with = [&](auto change) {
     Filter other = filter;
     change(other);
     return other.matches(record);
   };
-  EXPECT_FALSE(without([](Filter& f) { f.from = {parse_endpoint_filter("db/").value()}; }));
-  EXPECT_FALSE(without([](Filter& f) { f.to = {parse_endpoint_filter("shop/").value()}; }));
-  EXPECT_FALSE(without([](Filter& f) { f.port = net::Port{5433}; }));
-  EXPECT_FALSE(without([](Filter& f) { f.policy = "shop/deny-all"; }));
-  EXPECT_TRUE(without([](Filter& f) { f.policy = "allow-api"; }));
-  EXPECT_FALSE(without([](Filter& f) { f.since = at("2026-11-23T17:30:04.000001Z"); }));
+  EXPECT_FALSE(with([](Filter& f) { f.verdict.any = {"allow"}; }));
+  EXPECT_FALSE(with([](Filter& f) { f.reason.any = {"fail_closed"}; }));
+  EXPECT_FALSE(with([](Filter& f) { f.from = wanted(parse_endpoint_filter, {"db/"}); }));
+  EXPECT_FALSE(with([](Filter& f) { f.to = wanted(parse_endpoint_filter, {"shop/"}); }));
+  EXPECT_FALSE(with([](Filter& f) { f.port = wanted(parse_port_filter, {"5433"}); }));
+  EXPECT_FALSE(with([](Filter& f) { f.policy = wanted(parse_policy_filter, {"shop/deny-all"}); }));
+  EXPECT_TRUE(with([](Filter& f) { f.policy = wanted(parse_policy_filter, {"allow-api"}); }));
+  EXPECT_FALSE(with([](Filter& f) { f.since = at("2026-11-23T17:30:04.000001Z"); }));
+  EXPECT_FALSE(with([](Filter& f) { f.until = at("2026-11-23T17:30:00.123455Z"); }));
+}
+
+TEST(Filter, AnExclamationMarkExcludes) {
+  const LoggedLine record = line();
+  const auto with = [&](auto change) {
+    Filter other;
+    change(other);
+    EXPECT_TRUE(other.narrows());
+    return other.matches(record);
+  };
+  EXPECT_FALSE(with([](Filter& f) { f.from = wanted(parse_endpoint_filter, {"shop/", "!shop/web"}); }));
+  EXPECT_TRUE(with([](Filter& f) { f.from = wanted(parse_endpoint_filter, {"shop/", "!shop/api", "!10.9.0.0/16"}); }));
+  EXPECT_FALSE(with([](Filter& f) { f.to = wanted(parse_endpoint_filter, {"!10.0.0.0/8"}); }));
+  EXPECT_FALSE(with([](Filter& f) { f.port = wanted(parse_port_filter, {"!80", "!postgres"}); }));
+  EXPECT_TRUE(with([](Filter& f) { f.port = wanted(parse_port_filter, {"!80"}); }));
+  EXPECT_FALSE(with([](Filter& f) { f.verdict.none = {"deny"}; }));
+  EXPECT_FALSE(with([](Filter& f) { f.reason.none = {"default_deny"}; }));
+  EXPECT_FALSE(with([](Filter& f) { f.policy = wanted(parse_policy_filter, {"!deny-all"}); }));
+}
+
+TEST(Filter, WhatARecordDoesNotSayIsNeverExcluded) {
+  FlowRecord record;
+  record.time = record.end = at("2026-11-23T17:30:00Z");
+  Filter filter;
+  filter.from = wanted(parse_endpoint_filter, {"!shop/", "!0.0.0.0/0"});
+  filter.to = filter.from;
+  filter.port = wanted(parse_port_filter, {"!80"});
+  filter.policy = wanted(parse_policy_filter, {"!db/"});
+  EXPECT_TRUE(filter.matches(line(record)));
+  filter.from = wanted(parse_endpoint_filter, {"0.0.0.0/0"});
+  EXPECT_FALSE(filter.matches(line(record)));
 }
 
 TEST(Filter, LossesAreAlwaysShownBecauseTheyMayBeWhatWasLookedFor) {
-  Filter filter;
-  filter.deny = true;
-  filter.from = {parse_endpoint_filter("shop/").value()};
+  Filter filter = every_condition();
   EXPECT_TRUE(filter.matches(loss()));
   filter.since = at("2026-11-23T18:00:00Z");
   EXPECT_FALSE(filter.matches(loss()));
 }
 
-TEST(TextLine, IsReadableAndNamesThePolicies) {
-  EXPECT_EQ(
-      text_line(line()),
-      "2026-11-23 17:30:00.123 deny ingress shop/web 10.0.1.5:43210 -> db/pg 10.0.2.9:5432/tcp x14 by db/allow-api, "
-      "db/deny-all");
-  FlowRecord record = denied();
-  record.policies.clear();
-  record.reason = Reason::fail_closed;
-  record.source = {EndpointType::world, ip("2001:db8::1"), net::Port{9}, {}};
-  record.destination = {EndpointType::unknown, ip("fd00::9"), {}, {}};
-  record.count = 1;
-  EXPECT_EQ(text_line(line(record)),
-            "2026-11-23 17:30:00.123 deny ingress [2001:db8::1]:9 -> unknown fd00::9/tcp (fail_closed)");
-  EXPECT_EQ(text_line(loss()),
-            "2026-11-23 17:30:00.000 LOST 1312 denied packets that no record tells of (kernel_limit)");
+TEST(Filter, AgentRecordsAreShownWhereOnlyTheTimeIsAskedFor) {
+  const AgentRecord record{at("2026-11-23T17:30:00Z"), "start", "", {}, {}};
+  const LoggedLine start = parsed(RecordWriter("n1", "", "i").line(record, 2));
+  Filter filter;
+  filter.since = at("2026-11-23T17:00:00Z");
+  EXPECT_TRUE(filter.matches(start));
+  filter.verdict.any = {"deny"};
+  EXPECT_FALSE(filter.matches(start));
 }
 
-TEST(TextLine, HostileNamesStayInTheirLine) {
-  FlowRecord record = denied();
-  record.source.k8s.pod = "a\x1b[2J\nb\x7f";
-  record.policies = {{"x\ny", "\r", "", 0}};
-  const std::string text = text_line(line(record));
-  for (const char c : text) EXPECT_TRUE(c >= 0x20 && c != 0x7f) << text;
-}
-
-TEST(ReadHistory, ReadsRotatedFilesFirstAndStopsWhenTold) {
-  const test::Directory directory;
-  const std::string log = directory.file("flows.jsonl");
-  std::filesystem::create_directory(directory.file("rotated"));
-  const auto write = [](const std::string& file, std::uint64_t first, std::uint64_t last) {
-    std::ofstream out(file);
-    for (; first <= last; ++first) {
-      FlowRecord record = denied();
-      record.count = first;
-      out << json_of(record);
-    }
-  };
-  write(rotated_path(log, at("2026-11-23T10:00:00Z")), 1, 2);
-  write(rotated_path(log, at("2026-11-23T11:00:00Z")), 3, 4);
-  write(directory.file("rotated/flows-notes.jsonl"), 90, 90);
-  write(log, 5, 6);
-  std::ofstream(log, std::ios::app) << "not json\n{\"schema\":\"other\"}\n" << json_of(denied()).substr(0, 100);
-  std::string seen;
-  const auto skipped = read_history(log, {}, [&](const LoggedLine& l, std::string_view json) {
-    seen += std::to_string(l.count) + " ";
-    return json.back() == '}';
-  });
-  ASSERT_TRUE(skipped);
-  EXPECT_EQ(seen, "1 2 3 4 5 6 ");
-  EXPECT_EQ(*skipped, 2U);
-  int calls = 0;
-  ASSERT_TRUE(read_history(log, {}, [&](const LoggedLine&, std::string_view) { return ++calls < 3; }));
-  EXPECT_EQ(calls, 3);
-  EXPECT_FALSE(
-      read_history(directory.file("none.jsonl"), {}, [](const LoggedLine&, std::string_view) { return true; }));
-}
-
-TEST(Follower, ShowsNewLinesAcrossARotation) {
-  const test::Directory directory;
-  const std::string log = directory.file("flows.jsonl");
-  const auto append = [&](std::uint64_t count) {
-    FlowRecord record = denied();
-    record.count = count;
-    std::ofstream(log, std::ios::app) << json_of(record);
-  };
-  append(1);
-  Follower follower(log, {});
-  std::string seen;
-  const auto poll = [&] {
-    ASSERT_TRUE(follower.poll([&](const LoggedLine& l, std::string_view) { seen += std::to_string(l.count) + " "; }));
-  };
-  poll();
-  append(2);
-  poll();
-  append(3);
-  std::filesystem::create_directory(directory.file("rotated"));
-  std::filesystem::rename(log, rotated_path(log, at("2026-11-23T10:00:00Z")));
-  poll();
-  append(4);
-  poll();
-  poll();
-  EXPECT_EQ(seen, "2 3 4 ");
+TEST(Filter, ADetectionHasEndsButNoVerdict) {
+  DetectionRecord record{at("2026-11-23T17:30:00Z"), "port_scan", Severity::high, denied().source,
+                         denied().destination};
+  const LoggedLine scan = parsed(RecordWriter("n1", "", "i").line(record, 2));
+  Filter filter;
+  filter.from = wanted(parse_endpoint_filter, {"shop/"});
+  EXPECT_TRUE(filter.matches(scan));
+  filter.from = wanted(parse_endpoint_filter, {"!shop/"});
+  EXPECT_FALSE(filter.matches(scan));
+  filter.from = {};
+  filter.verdict.any = {"deny"};
+  EXPECT_FALSE(filter.matches(scan));
 }
 
 }  // namespace

@@ -6,12 +6,14 @@
 #include <random>
 
 #include "enforcer/flow/history.h"
+#include "tests/enforcer/flow/hostile.h"
 #include "tests/support/builders.h"
 
 namespace podfence::flow {
 namespace {
 
 using podfence::test::ip;
+using test::hostile_text;
 
 TimePoint at(const char* text) {
   return parse_time(text).value();
@@ -125,17 +127,6 @@ TEST(AgentRecord, IsWrittenAsTheSchemaSays) {
             "\n");
 }
 
-std::string hostile_text(std::mt19937_64& random, std::size_t length) {
-  static const std::vector<std::string> pieces{
-      "\n",       "\r\n",         "\"",           "\\",       "\x1b[31m",    "\x7f",     std::string(1, '\0'),
-      "\xff\xfe", "\xe2\x80\xa8", "\xe2\x80\xa9", "}",        "\",\"x\":\"", "\xc2\x85", "\xf0\x9f\x98\x80",
-      "a",        "\xc3",         "\xed\xa0\x80", "</script>"};
-  std::string text;
-  while (text.size() < length) text += pieces[random() % pieces.size()];
-  return text;
-}
-
-// Names of every length and content: the line stays one line, parses, and holds no control character.
 TEST(FlowRecord, HostileNamesCannotBreakALine) {
   const char* given = std::getenv("PODFENCE_SEED");
   const auto seed = given != nullptr ? std::stoul(given) : std::random_device{}();
