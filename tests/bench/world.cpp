@@ -24,7 +24,7 @@ std::string app_name(std::size_t a) {
   return "app-" + std::to_string(a % apps);
 }
 
-api::Labels sorted(api::Labels labels) {
+api::Labels sorted(std::vector<std::pair<std::string, std::string>> labels) {
   std::sort(labels.begin(), labels.end());
   return labels;
 }
@@ -212,8 +212,8 @@ std::vector<store::Event> world(Size size) {
 
 api::Pod one_more_pod(Size size, std::size_t serial) {
   auto p = pod(size, serial % 50);  // labels of a deployment that local policies admit
-  p.meta.name += "-more-" + std::to_string(serial);
-  p.meta.uid += "-" + std::to_string(serial);
+  p.meta.name = p.meta.name + "-more-" + std::to_string(serial);
+  p.meta.uid = p.meta.uid + "-" + std::to_string(serial);
   p.node = "node-elsewhere";
   p.ips = {net::IpAddr::v4(10, 200, static_cast<std::uint8_t>(serial >> 8U), static_cast<std::uint8_t>(serial))};
   return p;

@@ -102,7 +102,7 @@ TEST(ClassNumbers, irrelevant_changes_of_a_pod_change_nothing) {  // D-25
   api::Pod same = pod("c1").node("n2").label("app", "a").ip("10.0.1.1").object();
   same.meta.generation = 7;
   same.workload = "other";
-  same.meta.labels.insert(same.meta.labels.end(), {"zone", "west"});
+  same.meta.labels.edit().emplace_back("zone", "west");
   EXPECT_EQ(change(compiler, {same}), "");
 }
 
