@@ -41,7 +41,7 @@ api::Requirement requirement(std::string key, api::Operator op, std::vector<std:
 
 api::LabelSelector expressions(std::vector<api::Requirement> requirements) {
   api::LabelSelector selector;
-  for (auto& one : requirements) insert_sorted(selector.requirements, std::move(one));
+  for (auto& one : requirements) insert_sorted(selector.requirements.edit(), std::move(one));
   return selector;
 }
 
