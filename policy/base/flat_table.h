@@ -28,6 +28,15 @@ class FlatTable {
     return const_cast<Entry*>(std::as_const(*this).find(hash, std::forward<IsIt>(is_it)));
   }
 
+  /// Calls f(entry) for every entry of that hash, and for some of other hashes.
+  template <class F>
+  void for_each_near(std::size_t hash, F&& f) const {
+    find(hash, [&](const Entry& entry) {
+      f(entry);
+      return false;
+    });
+  }
+
   /// Besides others of the same hash. Places of entries do not survive it.
   void insert(const Entry& entry) {
     if ((size_ + 1) * 8 > entries_.size() * 7) resize(entries_.empty() ? 16 : entries_.size() * 2);

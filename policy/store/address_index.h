@@ -32,12 +32,11 @@ class AddressIndex {
   const Object* first_with(const net::IpAddr& ip, Before&& before) const {
     const Object* first = nullptr;
     const std::uint32_t tag = tag_of(ip);
-    entries_.find(tag, [&](const Entry& entry) {
-      if (entry.tag != tag) return false;
+    entries_.for_each_near(tag, [&](const Entry& entry) {
+      if (entry.tag != tag) return;
       const auto& ips = entry.object->*addresses;
       const bool has_it = std::find(ips.begin(), ips.end(), ip) != ips.end();
       if (has_it && (first == nullptr || before(*entry.object, *first))) first = entry.object;
-      return false;  // look at all of them
     });
     return first;
   }
