@@ -145,7 +145,7 @@ PodEvent one_pod(Size size) {
   for (std::size_t serial = 0; serial < 201; ++serial) {
     const store::Event event = store::Upsert{one_more_pod(size, serial)};
     const double cpu_before = cpu_us();
-    const auto changes = compiler.apply({&event, 1});
+    const auto changes = compiler.apply({event});
     const double wall_before = wall_us();
     commit(*kernel, changes);
     commits.push_back(wall_us() - wall_before);
@@ -187,7 +187,7 @@ void policy_events() {
     const store::Event remove = store::Remove{api::key_of(policy), policy.meta.uid};
     for (const auto* event : {&add, &remove}) {
       const double before = cpu_us();
-      const auto changes = compiler.apply({event, 1});
+      const auto changes = compiler.apply({*event});
       commit(*kernel, changes);
       cpu.push_back(cpu_us() - before);
       operations = std::max(operations, changes.operations());

@@ -25,7 +25,7 @@ std::string change(Compiler& compiler, std::vector<api::Object> objects) {
 
 std::string remove(Compiler& compiler, api::Kind kind, const std::string& name) {
   const store::Event gone = store::Remove{{kind, "default", name}, ""};
-  return diff::text_of(compiler.apply({&gone, 1}));
+  return diff::text_of(compiler.apply({gone}));
 }
 
 api::Object client(int i, const char* app) {
