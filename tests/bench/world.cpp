@@ -226,6 +226,23 @@ api::NetworkPolicy one_more_policy(std::size_t serial) {
   return p;
 }
 
+api::NetworkPolicy wide_policy() {
+  auto p = policy(10, 0);
+  p.meta.namespace_ = "quiet";
+  p.meta.name = "wide";
+  p.isolates_egress = false;
+  p.egress.clear();
+  p.ingress.front().peers = {api::PodPeer{api::LabelSelector{}, {{equals("app", app_name(3))}, false}}};
+  return p;
+}
+
+api::Pod pod_of_wide_policy() {
+  auto p = pod({}, 0);
+  p.meta.namespace_ = "quiet";
+  p.ips = {net::IpAddr::v4(10, 201, 0, 1)};
+  return p;
+}
+
 std::string manifest(const std::vector<store::Event>& events) {
   std::string out;
   JsonWriter json(out);
