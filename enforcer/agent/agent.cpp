@@ -11,6 +11,7 @@
 // rules stay in the kernel.
 #include "enforcer/agent/agent.h"
 
+#include <malloc.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -96,7 +97,7 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
 
   // What cni.* requests need (CniHost).
   Result<> open_sandboxes();
-  void change(std::span<const store::Event> events, std::span<const net::IpAddr> attached) override;
+  void change(std::vector<store::Event> events, std::span<const net::IpAddr> attached) override;
   bool enforcing() const override { return activity_.enforcing_since.has_value(); }
   std::string trouble() const override { return activity_.last_error; }
   const compile::Compiler& compiler() const override { return commits_->compiler(); }
@@ -148,6 +149,7 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   asio::steady_timer source_timer_{io_};
   asio::steady_timer tick_timer_{io_};
   bool synced_ = false;
+  bool has_read_ = false;  // since the last tick
 };
 
 Result<> Agent::start() {
@@ -243,10 +245,10 @@ Result<> Agent::open_sandboxes() {
   return {};
 }
 
-void Agent::change(std::span<const store::Event> events, std::span<const net::IpAddr> attached) {
+void Agent::change(std::vector<store::Event> events, std::span<const net::IpAddr> attached) {
   if (!events.empty()) {
     flows_->before_change(events);
-    commits_->take(events);
+    commits_->take(std::move(events));
   }
   commits_->attach(attached);
   commits_->soon();
@@ -254,10 +256,11 @@ void Agent::change(std::span<const store::Event> events, std::span<const net::Ip
 
 void Agent::take(source::Batch batch) {
   if (!batch.events.empty()) {
-    const auto events = sandboxes_->take(batch.events);
+    auto events = sandboxes_->take(std::move(batch.events));
     flows_->before_change(events);
-    commits_->take(events);
+    commits_->take(std::move(events));
   }
+  has_read_ = true;
   synced_ = synced_ || batch.synced;
   if (synced_) commits_->now();
 }
@@ -302,6 +305,7 @@ std::optional<flow::CounterPackets> Agent::counters() {
 
 void Agent::on_tick() {
   after(tick_timer_, tick, [this] { on_tick(); });
+  if (std::exchange(has_read_, false)) ::malloc_trim(0);  // a file takes much more while it is read than what stays
   if (commits_->started()) flows_->on_tick(Clock::now(), counters());
   listen_to_flows();
   serve_pages();

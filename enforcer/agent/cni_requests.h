@@ -30,7 +30,7 @@ class CniHost {
  public:
   virtual ~CniHost() = default;
   /// To the compiler; the kernel hears of it with the next commit, which is asked for.
-  virtual void change(std::span<const store::Event> events, std::span<const net::IpAddr> attached) = 0;
+  virtual void change(std::vector<store::Event> events, std::span<const net::IpAddr> attached) = 0;
   /// Whether the first commit is done.
   virtual bool enforcing() const = 0;
   /// Why the kernel may be behind; empty when all is well.

@@ -44,7 +44,7 @@ class Commits {
                                                Listener& listener);
 
   /// Compiled at once, committed by the next now() or soon().
-  void take(std::span<const store::Event> events) { reconciler_.take(events); }
+  void take(std::vector<store::Event> events) { reconciler_.take(std::move(events)); }
   void attach(std::span<const net::IpAddr> addresses) { reconciler_.attach(addresses); }
 
   /// Commits what waits. The first call is the first that writes; before it, soon() does nothing.

@@ -64,8 +64,8 @@ bool may_cut_flows(const diff::Changes& changes) {
 Reconciler::Reconciler(compile::Settings settings, kernel::Kernel& kernel)
     : compiler_(std::move(settings)), kernel_(kernel) {}
 
-void Reconciler::take(std::span<const store::Event> events) {
-  auto changes = compiler_.apply(events);
+void Reconciler::take(std::vector<store::Event> events) {
+  auto changes = compiler_.apply(std::move(events));
   if (started_) pending_ = diff::merge(pending_, changes);
 }
 

@@ -41,7 +41,7 @@ class Reconciler {
 
   /// What changed in the cluster. Compiled at once; committed by the next start() or reconcile(). A slow kernel
   /// coalesces: only the sum of the changes waits.
-  void take(std::span<const store::Event> events);
+  void take(std::vector<store::Event> events);
 
   /// The addresses that are plugged in on this node, instead of those of the last call; committed as above.
   void attach(std::span<const net::IpAddr> addresses);

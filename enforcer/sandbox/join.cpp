@@ -33,13 +33,10 @@ store::Event event_of(const api::Pod& object, const Addresses& addresses) {
 
 }  // namespace
 
-Join::Events Join::take(std::span<const store::Event> events) {
-  Events out;
-  out.reserve(events.size());
-  for (const auto& event : events) {
-    if (const auto* upsert = std::get_if<store::Upsert>(&event)) {
-      const auto* pod = std::get_if<api::Pod>(&upsert->object);
-      out.push_back(pod != nullptr ? take(*pod) : event);
+Join::Events Join::take(Events events) {
+  for (auto& event : events) {
+    if (auto* upsert = std::get_if<store::Upsert>(&event)) {
+      if (auto* pod = std::get_if<api::Pod>(&upsert->object)) event = take(std::move(*pod));
       continue;
     }
     const auto& remove = std::get<store::Remove>(event);
@@ -48,9 +45,8 @@ Join::Events Join::take(std::span<const store::Event> events) {
       // The same rule as the cluster's: a late removal of another uid is nothing.
       if (remove.uid.empty() || (at != locals_.end() && remove.uid == at->second.object.meta.uid)) forget(at);
     }
-    out.push_back(event);
   }
-  return out;
+  return events;
 }
 
 store::Event Join::take(api::Pod pod) {

@@ -8,7 +8,6 @@
 // A value without I/O: it takes the source's events and the changes of the attachments, and gives the events that the
 // compiler has to hear. Pods of other nodes, and every other object, pass unchanged.
 #include <map>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,8 +24,8 @@ class Join {
   /// The attachments must outlive it.
   Join(std::string node, const Attachments& attachments) : node_(std::move(node)), attachments_(attachments) {}
 
-  Events take(std::span<const store::Event> events);
-  Events take(const store::Event& event) { return take({&event, 1}); }
+  Events take(Events events);
+  Events take(const store::Event& event) { return take(Events{event}); }
   /// After `added` was put among the attachments, in place of `replaced` if there was one.
   Events added(const Attachment& added, const std::optional<Attachment>& replaced);
   /// After `removed` was removed from the attachments.

@@ -2,7 +2,6 @@
 // The sandboxes of this node: what the plugin reported, on disk before it is believed, joined to the pod objects. At
 // its start it finds again what an earlier agent knew, and what the runtime's result cache says was plugged in since.
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -22,7 +21,7 @@ class Registry {
 
   using Events = Join::Events;
   /// The source's events as the compiler has to hear them.
-  Events take(std::span<const store::Event> events) { return join_.take(events); }
+  Events take(Events events) { return join_.take(std::move(events)); }
 
   /// On disk when it returns. A repeated report replaces the earlier one.
   Result<Events> add(Attachment attachment);

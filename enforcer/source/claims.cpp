@@ -5,13 +5,13 @@
 namespace podfence::source {
 namespace {
 
-std::size_t hash_of(std::string_view key) {
-  return std::hash<std::string_view>{}(key);
+std::uint32_t hash_of(std::string_view key) {
+  return static_cast<std::uint32_t>(std::hash<std::string_view>{}(key));
 }
 
 }  // namespace
 
-std::string packed(const api::ObjectKey& key) {
+Text packed(const api::ObjectKey& key) {
   std::string out(1, static_cast<char>('0' + static_cast<int>(key.kind)));
   return out.append(key.namespace_).append("/").append(key.name);
 }
@@ -30,14 +30,15 @@ const Claims::Slot* Claims::find(const File& file, std::string_view key) {
 
 template <class F>
 void Claims::each_with(std::string_view key, const F& visit) const {
-  const auto [first, last] = index_.equal_range(hash_of(key));
-  for (auto at = first; at != last; ++at) {
-    if (const Slot* slot = find(*at->second, key)) visit(*at->second, *slot);
-  }
+  const std::uint32_t hash = hash_of(key);
+  holders_.for_each_near(hash, [&](const Holder& holder) {
+    if (holder.key_hash != hash) return;
+    if (const Slot* slot = find(*holder.file, key)) visit(*holder.file, *slot);
+  });
 }
 
-void Claims::touch(std::string_view key) {
-  const auto placed = before_.try_emplace(std::string(key));
+void Claims::touch(const Text& key) {
+  const auto placed = before_.try_emplace(key);
   if (!placed.second) return;
   auto& before = placed.first->second;
   const File* first = nullptr;
@@ -50,9 +51,9 @@ void Claims::touch(std::string_view key) {
 
 void Claims::drop(File& file) {
   for (const Slot& slot : file.slots) {
-    const auto [first, last] = index_.equal_range(hash_of(file.key(slot)));
-    const auto at = std::find_if(first, last, [&](const auto& entry) { return entry.second == &file; });
-    if (at != last) index_.erase(at);
+    const std::uint32_t hash = hash_of(file.key(slot));
+    holders_.erase(
+        holders_.find(hash, [&](const Holder& holder) { return holder.file == &file && holder.key_hash == hash; }));
   }
   file.slots.clear();
   file.keys.clear();
@@ -75,14 +76,14 @@ void Claims::replace(const std::string& path, const std::vector<Claim>& claims) 
   for (const Claim& claim : claims) {
     file.slots.push_back({static_cast<std::uint32_t>(file.keys.size()), static_cast<std::uint32_t>(claim.key.size()),
                           claim.fingerprint});
-    file.keys += claim.key;
-    index_.emplace(hash_of(claim.key), &file);
+    file.keys += claim.key.view();
+    holders_.insert({&file, hash_of(claim.key)});
   }
   file.keys.shrink_to_fit();
   file.slots.shrink_to_fit();
 }
 
-const Claims::File* Claims::decide(const std::string& key) {
+const Claims::File* Claims::decide(const Text& key) {
   File* first = nullptr;
   each_with(key, [&](File& file, const Slot&) {
     if (first == nullptr || file.path < first->path) first = &file;
@@ -111,7 +112,7 @@ std::vector<Claims::Outcome> Claims::settle() {
   return out;
 }
 
-void Claims::forget_fingerprint(const std::string& path, const std::string& key) {
+void Claims::forget_fingerprint(const std::string& path, std::string_view key) {
   const auto file = files_.find(path);
   if (file == files_.end()) return;
   for (Slot& slot : file->second.slots) {
@@ -124,13 +125,13 @@ std::size_t Claims::count(const std::string& path) const {
   return file == files_.end() ? 0 : file->second.slots.size();
 }
 
-const std::set<std::string>& Claims::lost(const std::string& path) const {
-  static const std::set<std::string> none;
+const std::set<Text>& Claims::lost(const std::string& path) const {
+  static const std::set<Text> none;
   const auto file = files_.find(path);
   return file == files_.end() ? none : file->second.lost;
 }
 
-std::optional<std::string> Claims::winner(const std::string& key) const {
+std::optional<std::string> Claims::winner(std::string_view key) const {
   std::optional<std::string> out;
   each_with(key, [&](const File& file, const Slot&) {
     if (!out || file.path < *out) out = file.path;

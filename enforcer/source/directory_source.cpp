@@ -223,7 +223,7 @@ struct DirectorySource::State {
     std::vector<Claim> claimed;
     claimed.reserve(objects.size());
     // Of an object that a file has twice the last one counts, as with kubectl apply.
-    std::map<std::string, std::size_t> index;
+    std::map<Text, std::size_t> index;
     for (std::size_t i = 0; i < objects.size(); ++i) {
       const auto [at, added] = index.insert_or_assign(packed(api::key_of(objects[i])), i);
       if (added) continue;
@@ -254,7 +254,7 @@ struct DirectorySource::State {
   Batch settle() {
     Batch batch;
     batch.synced = synced;
-    std::map<std::string, std::map<std::string, std::uint64_t>> wanted;
+    std::map<std::string, std::map<Text, std::uint64_t>> wanted;
     for (auto& outcome : claims.settle()) {
       if (outcome.file.empty()) {
         batch.events.emplace_back(store::Remove{unpacked(outcome.key), ""});
@@ -267,7 +267,7 @@ struct DirectorySource::State {
     return batch;
   }
 
-  void emit(const std::string& file, std::map<std::string, std::uint64_t>& keys, std::vector<store::Event>& events) {
+  void emit(const std::string& file, std::map<Text, std::uint64_t>& keys, std::vector<store::Event>& events) {
     auto& objects = objects_of(file);
     const auto first = static_cast<std::ptrdiff_t>(events.size());
     for (auto object = objects.rbegin(); object != objects.rend(); ++object) {

@@ -15,10 +15,12 @@ class Hasher {
   template <class T>
   requires std::is_integral_v<T> || std::is_enum_v<T>
   void add(T value) { mix(static_cast<std::uint64_t>(value)); }
-  void add(const std::string& text) {
+  void add(std::string_view text) {
     mix(text.size());
     mix(std::hash<std::string_view>{}(text));
   }
+  void add(const std::string& text) { add(std::string_view(text)); }
+  void add(const Text& text) { add(text.view()); }
   void add(const net::IpAddr& ip) {
     add(ip.family());
     for (const auto byte : ip.bytes()) add(byte);
@@ -35,6 +37,10 @@ class Hasher {
   void add(const std::vector<T>& list) {
     mix(list.size());
     for (const auto& one : list) add(one);
+  }
+  template <class T>
+  void add(const SharedList<T>& list) {
+    add(list.items());
   }
   template <class T>
   void add(const std::optional<T>& maybe) {

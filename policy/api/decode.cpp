@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "policy/api/parts.h"
+#include "policy/api/pool.h"
 #include "policy/api/yaml_reader.h"
 
 namespace podfence::api {
@@ -137,10 +138,13 @@ class Decoder {
 
   template <class T>
   void keep(std::optional<T> object) {
-    if (object) objects_.emplace_back(*std::move(object));
+    if (!object) return;
+    pool_.share(*object);
+    objects_.emplace_back(*std::move(object));
   }
 
   Report report_;
+  Pool pool_;
   std::vector<Object> objects_;
   std::size_t document_ = 1;
   bool in_list_ = false;

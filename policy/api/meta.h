@@ -8,10 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "policy/base/shared_list.h"
+#include "policy/base/text.h"
+
 namespace podfence::api {
 
 /// Sorted by key, each key once. A label's value may be empty (conformance L-09).
-using Labels = std::vector<std::pair<std::string, std::string>>;
+using Labels = SharedList<std::pair<std::string, std::string>>;
 
 /// The value of a label, or nothing without the key.
 std::optional<std::string_view> find_label(const Labels& labels, std::string_view key);
@@ -30,9 +33,9 @@ struct ObjectKey {
 };
 
 struct ObjectMeta {
-  std::string namespace_;
-  std::string name;
-  std::string uid;
+  Text namespace_;
+  Text name;
+  Text uid;
   Labels labels;
   std::int64_t generation = 0;
   std::int64_t created = 0;  // creationTimestamp, seconds since 1970

@@ -41,7 +41,7 @@ ObjectKey key_of(const Object& object) {
                                object);
   const ObjectMeta& meta = meta_of(object);
   const bool namespaced = kind == Kind::pod || kind == Kind::network_policy;
-  return {kind, namespaced ? meta.namespace_ : std::string(), meta.name};
+  return {kind, namespaced ? meta.namespace_ : Text(), meta.name};
 }
 
 }  // namespace podfence::api

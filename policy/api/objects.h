@@ -40,14 +40,14 @@ std::string_view name_of(Phase phase);
 
 struct Pod {
   ObjectMeta meta;
-  std::string node;  // spec.nodeName
+  Text node;  // spec.nodeName
   bool host_network = false;
   Phase phase = Phase::pending;
-  std::vector<net::IpAddr> ips;            // status.podIPs (or podIP); unique, in their order
-  std::vector<ContainerPort> named_ports;  // in their order; only those with a name
+  std::vector<net::IpAddr> ips;           // status.podIPs (or podIP); unique, in their order
+  SharedList<ContainerPort> named_ports;  // in their order; only those with a name
   /// The controller as people know it: a ReplicaSet made by a Deployment is named as the Deployment.
-  std::string workload_kind;
-  std::string workload;
+  Text workload_kind;
+  Text workload;
 
   /// Succeeded or Failed: its address may belong to somebody else already (conformance D-12).
   bool terminal() const { return phase == Phase::succeeded || phase == Phase::failed; }

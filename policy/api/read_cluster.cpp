@@ -80,7 +80,7 @@ void read_ports(Report& report, const Value& container, Pod& pod) {
     const Value protocol = entry.get("protocol");
     const auto port = read_port_number(report, number);
     const auto of = read_protocol(report, protocol);
-    if (port && of) pod.named_ports.push_back({std::string(name.string()), *of, *port});
+    if (port && of) pod.named_ports.edit().push_back({std::string(name.string()), *of, *port});
   });
 }
 
@@ -117,9 +117,10 @@ void read_owner(Report& report, const Value& object, Pod& pod) {
   const auto hash = find_label(pod.meta.labels, "pod-template-hash");
   if (pod.workload_kind != "ReplicaSet" || !hash || hash->empty()) return;
   const std::string tail = "-" + std::string(*hash);
-  if (pod.workload.size() > tail.size() && std::string_view(pod.workload).ends_with(tail)) {
+  const std::string_view replica_set = pod.workload;
+  if (replica_set.size() > tail.size() && replica_set.ends_with(tail)) {
     pod.workload_kind = "Deployment";
-    pod.workload.resize(pod.workload.size() - tail.size());
+    pod.workload = replica_set.substr(0, replica_set.size() - tail.size());
   }
 }
 
@@ -128,7 +129,7 @@ void read_owner(Report& report, const Value& object, Pod& pod) {
 std::optional<Namespace> read_namespace(Report& report, const Value& object) {
   Namespace out;
   if (!read_meta(report, object, Kind::namespace_, out.meta)) return std::nullopt;
-  Labels& labels = out.meta.labels;
+  auto& labels = out.meta.labels.edit();
   const auto at =
       std::find_if(labels.begin(), labels.end(), [](const auto& label) { return label.first == name_label; });
   if (at == labels.end()) {

@@ -15,8 +15,8 @@ bool is_usable_name(std::string_view text) {
 /// A label that is no string is dropped; one with a value that the API server would refuse is kept, since a pod that
 /// lost a label might escape a policy.
 Labels read_labels(Report& report, const Value& labels) {
-  Labels out;
-  if (!report.object(labels)) return out;
+  if (!report.object(labels)) return {};
+  std::vector<std::pair<std::string, std::string>> out;
   labels.each_field([&](std::string_view key, const Value& value) {
     if (!value.is_string()) {
       report.error(value, value.shown() + " is not a label's value: expected a string (write it in quotes)");
@@ -30,10 +30,11 @@ Labels read_labels(Report& report, const Value& labels) {
     out.emplace_back(key, value.string());
   });
   std::sort(out.begin(), out.end());
+  out.shrink_to_fit();
   return out;
 }
 
-bool read_name(Report& report, const Value& meta, std::string& name) {
+bool read_name(Report& report, const Value& meta, Text& name) {
   const Value value = meta.get("name");
   if (!value.given()) report.error(value, "a name is required");
   if (!report.string(value)) return false;
@@ -46,7 +47,7 @@ bool read_name(Report& report, const Value& meta, std::string& name) {
   return true;
 }
 
-bool read_namespace_name(Report& report, const Value& meta, std::string& namespace_) {
+bool read_namespace_name(Report& report, const Value& meta, Text& namespace_) {
   const Value value = meta.get("namespace");
   if (!value.given() || (value.is_string() && value.string().empty())) {
     report.note(value, "no namespace: taken as \"default\"");

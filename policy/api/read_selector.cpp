@@ -23,10 +23,10 @@ class SelectorReader {
     read_labels(selector.get("matchLabels"));
     read_expressions(selector.get("matchExpressions"));
     if (bad_) return invalid();
-    auto& all = out_.requirements;
+    auto& all = requirements_;
     std::sort(all.begin(), all.end());
     all.erase(std::unique(all.begin(), all.end()), all.end());
-    return std::move(out_);
+    return {std::move(all), false};
   }
 
  private:
@@ -60,7 +60,7 @@ class SelectorReader {
     if (!report_.object(labels)) bad_ = true;
     labels.each_field([&](std::string_view key, const Value& value) {
       if (check_key(value, key) && check_value(value)) {
-        out_.requirements.push_back({std::string(key), Operator::in, {std::string(value.string())}});
+        requirements_.push_back({std::string(key), Operator::in, {std::string(value.string())}});
       }
     });
   }
@@ -88,7 +88,7 @@ class SelectorReader {
     requirement.key = key.string();
     if (!read_operator(expression.get("operator"), requirement.op)) return;
     if (!read_values(expression.get("values"), requirement)) return;
-    out_.requirements.push_back(std::move(requirement));
+    requirements_.push_back(std::move(requirement));
   }
 
   bool read_operator(const Value& value, Operator& op) {
@@ -126,7 +126,7 @@ class SelectorReader {
   }
 
   Report& report_;
-  LabelSelector out_;
+  std::vector<Requirement> requirements_;
   bool bad_ = false;
 };
 

@@ -22,7 +22,7 @@ struct Requirement {
 
 struct LabelSelector {
   /// matchLabels and matchExpressions together (matchLabels as In with one value), sorted and unique.
-  std::vector<Requirement> requirements;
+  SharedList<Requirement> requirements;
   /// Set when a part of it was invalid: it then matches nothing at all (conformance L-12).
   bool invalid = false;
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "policy/base/text.h"
+
 namespace podfence {
 
 /// Appends `text` quoted and escaped as above.
@@ -25,6 +27,7 @@ class JsonWriter {
   JsonWriter& value(std::string_view text);
   JsonWriter& value(const char* text) { return value(std::string_view(text)); }
   JsonWriter& value(const std::string& text) { return value(std::string_view(text)); }
+  JsonWriter& value(const Text& text) { return value(text.view()); }
   JsonWriter& value(bool flag);
   JsonWriter& value(double number);
   template <std::integral T>

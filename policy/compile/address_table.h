@@ -1,10 +1,10 @@
 #pragma once
 // Which class an address carries, for both directions: one flat array, because there is an entry for every pod of the
-// cluster that some peer matches. Open addressing, linear probing, at most 7/8 full.
+// cluster that some peer matches.
 #include <array>
 #include <cstdint>
-#include <vector>
 
+#include "policy/base/flat_table.h"
 #include "policy/net/flow.h"
 
 namespace podfence::compile {
@@ -23,14 +23,12 @@ class AddressTable {
 
   SlotId get(const net::IpAddr& ip, net::Direction direction) const;
   void set(const net::IpAddr& ip, net::Direction direction, SlotId slot);
-  std::size_t size() const { return size_; }
+  std::size_t size() const { return entries_.size(); }
 
   /// Calls f(address, slots) for every address with a class. The table must not change meanwhile.
   template <class F>
   void for_each(F&& f) const {
-    for (const Entry& entry : entries_) {
-      if (entry.used()) f(entry.ip, entry.slots);
-    }
+    entries_.for_each([&](const Entry& entry) { f(entry.ip, entry.slots); });
   }
 
  private:
@@ -38,15 +36,10 @@ class AddressTable {
     net::IpAddr ip;
     Slots slots{};
     bool used() const { return slots[0] != 0 || slots[1] != 0; }
+    std::size_t hash() const { return net::IpAddrHash{}(ip); }
   };
 
-  std::size_t home_of(const net::IpAddr& ip) const { return net::IpAddrHash{}(ip) & (entries_.size() - 1); }
-  std::size_t find(const net::IpAddr& ip) const;  // its entry, or the free one where it belongs
-  void grow();
-  void erase(std::size_t at);
-
-  std::vector<Entry> entries_;  // a power of two of them, or none
-  std::size_t size_ = 0;
+  FlatTable<Entry> entries_;
 };
 
 }  // namespace podfence::compile

@@ -62,7 +62,7 @@ struct Compiler::State {
     return {direction, peers_of(direction).classes(), ports, settings.split_ports};
   }
 
-  Dirt take(std::span<const store::Event> events);
+  Dirt take(std::vector<store::Event> events);
   void update_subjects(Direction direction, const std::vector<SlotId>& changed, ChangeSink& sink);
   void update_managed(ChangeSink& sink);
 
@@ -79,13 +79,13 @@ struct Compiler::State {
 };
 
 /// Lets the events into the cluster, and names what that may have changed.
-Dirt Compiler::State::take(std::span<const store::Event> events) {
+Dirt Compiler::State::take(std::vector<store::Event> events) {
   Dirt dirt;
-  for (const store::Event& event : events) {
+  for (store::Event& event : events) {
     const api::ObjectKey key = store::key_of(event);
     const std::size_t had = dirt.addresses.size();
     note_addresses(cluster, key, dirt);
-    if (!cluster.apply(event)) {
+    if (!cluster.apply(std::move(event))) {
       dirt.addresses.resize(had);
       continue;
     }
@@ -136,10 +136,10 @@ Compiler::~Compiler() = default;
 Compiler::Compiler(Compiler&&) noexcept = default;
 Compiler& Compiler::operator=(Compiler&&) noexcept = default;
 
-diff::Changes Compiler::apply(std::span<const store::Event> events) {
+diff::Changes Compiler::apply(std::vector<store::Event> events) {
   State& s = *state_;
   ChangeSink sink;
-  const Dirt dirt = s.take(events);
+  const Dirt dirt = s.take(std::move(events));
   s.locals.update_owners(s.cluster, s.settings.node, dirt.addresses);
   for (const auto& policy : dirt.policies) {
     s.locals.mark_subjects_of(s.cluster, policy);

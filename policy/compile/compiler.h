@@ -21,7 +21,7 @@ class Compiler {
   Compiler& operator=(Compiler&&) noexcept;
 
   /// Takes a batch of events and gives what the kernel has to change: one transaction.
-  diff::Changes apply(std::span<const store::Event> events);
+  diff::Changes apply(std::vector<store::Event> events);
 
   /// The addresses that are plugged in on this node now, instead of those of the last call.
   diff::Changes attach(std::span<const net::IpAddr> addresses);

@@ -106,18 +106,28 @@ void Placement::added() {
   if (is_block(in_.delta.added.back())) added_blocks();
 }
 
+/// What the pod matches of the peers that have come.
+void Placement::match_added(const SpecIndex::Scope& scope, const api::Pod& pod, const net::IpAddr& ip) {
+  const bool is_like = like_ != nullptr && added_.is_by_labels() && pod.meta.labels.shares_with(like_->meta.labels) &&
+                       pod.named_ports.shares_with(like_->named_ports);
+  if (is_like) return;
+  matched_.clear();
+  added_.match(in_.specs, scope, pod, ip, matched_);
+  sort_unique(matched_);
+  like_ = &pod;
+}
+
 /// `ip` is one of the pod's addresses.
 void Placement::added_to_pod(const SpecIndex::Scope& scope, const api::Pod& pod, const net::IpAddr& ip) {
   if (is_dirty(ip)) return;
-  scratch_.clear();
-  added_.match(in_.specs, scope, pod, ip, scratch_);
-  if (scratch_.empty() || placed_.get(ip, in_.direction) != 0 || in_.cluster.pod_by_ip(ip) != &pod) return;
-  sort_unique(scratch_);
-  move_with(ip, scratch_);
+  match_added(scope, pod, ip);
+  if (matched_.empty() || placed_.get(ip, in_.direction) != 0 || in_.cluster.pod_by_ip(ip) != &pod) return;
+  move_with(ip, matched_);
   placed_.set(ip, in_.direction, 1);
 }
 
-void Placement::added_to_namespace(const SpecIndex::Scope& scope, const std::string& name) {
+void Placement::added_to_namespace(const SpecIndex::Scope& scope, const Text& name) {
+  like_ = nullptr;
   const auto& pods = in_.cluster.pods();
   for (auto at = pods.lower_bound({name, ""}); at != pods.end() && at->first.first == name; ++at) {
     if (!at->second.selectable()) continue;
@@ -148,10 +158,10 @@ void Placement::added_to_pods() {
     return;
   }
   for (auto at = pods.begin(); at != pods.end();) {
-    const std::string name = at->first.first;
+    const Text name = at->first.first;
     const SpecIndex::Scope scope = added_.scope_of(in_.cluster, name);
     if (everywhere || !scope.empty()) added_to_namespace(scope, name);
-    at = pods.lower_bound({name + '\0', ""});
+    at = pods.lower_bound({std::string(name) + '\0', ""});
   }
 }
 

@@ -45,7 +45,8 @@ class Placement {
   };
 
   void added_to_pods();
-  void added_to_namespace(const SpecIndex::Scope& scope, const std::string& name);
+  void added_to_namespace(const SpecIndex::Scope& scope, const Text& name);
+  void match_added(const SpecIndex::Scope& scope, const api::Pod& pod, const net::IpAddr& ip);
   void added_to_pod(const SpecIndex::Scope& scope, const api::Pod& pod, const net::IpAddr& ip);
   void added_blocks();
   void move_with(const net::IpAddr& ip, const Signature& added);
@@ -60,7 +61,8 @@ class Placement {
   SpecIndex added_;
   AddressTable placed_;  // who matched a peer that has come: has an entry
   std::unordered_map<Route, Regroup::Target, RouteHash> routes_;
-  Signature scratch_;
+  Signature matched_;               // by match_added()
+  const api::Pod* like_ = nullptr;  // whose that is: pods of the same namespace that share its labels need not be asked
 };
 
 }  // namespace podfence::compile

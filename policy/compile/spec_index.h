@@ -34,6 +34,8 @@ class SpecIndex {
 
   /// Whether only pods of namespaces that are named can match, and which these are; but for blocks with a named port.
   bool is_confined() const { return groups_.empty(); }
+  /// Whether pods of one namespace with the same labels and ports match the same, whatever their addresses are.
+  bool is_by_labels() const { return of_blocks_.size == 0; }
   std::vector<std::string> named_namespaces() const;
 
  private:

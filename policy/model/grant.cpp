@@ -10,7 +10,7 @@ namespace {
 /// The one namespace that a selector names by the label which every namespace has (conformance L-10), if it does.
 const std::string* namespace_named_by(const api::LabelSelector& selector) {
   if (selector.requirements.size() != 1) return nullptr;
-  const api::Requirement& only = selector.requirements.front();
+  const api::Requirement& only = selector.requirements[0];
   const bool by_name = only.key == "kubernetes.io/metadata.name" && only.op == api::Operator::in;
   return by_name && only.values.size() == 1 ? &only.values.front() : nullptr;
 }

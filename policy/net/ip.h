@@ -2,6 +2,7 @@
 // An IPv4 or IPv6 address. Bytes are in network order; an IPv4 address uses the first four and keeps the rest zero, so
 // that comparing bytes compares addresses. Order: all of IPv4, then all of IPv6, each ascending.
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -46,9 +47,22 @@ class IpAddr {
   std::optional<IpAddr> next() const;
   std::optional<IpAddr> previous() const;
 
-  friend constexpr auto operator<=>(const IpAddr&, const IpAddr&) = default;
+  friend constexpr bool operator==(const IpAddr& a, const IpAddr& b) {
+    return a.family_ == b.family_ && a.words() == b.words();
+  }
+  friend constexpr std::strong_ordering operator<=>(const IpAddr& a, const IpAddr& b) {
+    if (const auto by_family = a.family_ <=> b.family_; by_family != 0) return by_family;
+    return a.words() <=> b.words();
+  }
 
  private:
+  /// The bytes as two numbers, which compare as the bytes do, but faster: large changes are sorted by address.
+  constexpr std::array<std::uint64_t, 2> words() const {
+    const auto raw = std::bit_cast<std::array<std::uint64_t, 2>>(bytes_);
+    if constexpr (std::endian::native == std::endian::big) return raw;
+    return {__builtin_bswap64(raw[0]), __builtin_bswap64(raw[1])};
+  }
+
   Family family_ = Family::ipv4;
   std::array<std::uint8_t, 16> bytes_{};
 };

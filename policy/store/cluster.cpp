@@ -1,6 +1,7 @@
 #include "policy/store/cluster.h"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 
 #include "policy/base/overloaded.h"
@@ -12,26 +13,14 @@ constexpr std::string_view name_label = "kubernetes.io/metadata.name";
 
 /// The label that names a namespace is the API server's, whatever the object says (conformance L-10, L-11).
 void set_name_label(api::Labels& labels, std::string_view name) {
-  const auto at = std::lower_bound(labels.begin(), labels.end(), name_label,
+  if (api::find_label(labels, name_label) == name) return;
+  auto& all = labels.edit();
+  const auto at = std::lower_bound(all.begin(), all.end(), name_label,
                                    [](const auto& label, std::string_view key) { return label.first < key; });
-  if (at != labels.end() && at->first == name_label) {
-    if (at->second != name) at->second = name;
+  if (at != all.end() && at->first == name_label) {
+    at->second = name;
   } else {
-    labels.emplace(at, std::string(name_label), std::string(name));
-  }
-}
-
-template <class Index, class Object>
-void add_to(Index& index, const std::vector<net::IpAddr>& ips, const Object* object) {
-  for (const auto& ip : ips) index.emplace(ip, object);
-}
-
-template <class Index, class Object>
-void drop_from(Index& index, const std::vector<net::IpAddr>& ips, const Object* object) {
-  for (const auto& ip : ips) {
-    const auto [first, last] = index.equal_range(ip);
-    const auto at = std::find_if(first, last, [&](const auto& entry) { return entry.second == object; });
-    if (at != last) index.erase(at);
+    all.emplace(at, name_label, name);
   }
 }
 
@@ -42,6 +31,21 @@ bool owns_before(const api::Pod& a, const api::Pod& b) {
   if (a_runs != b_runs) return a_runs;
   if (a.meta.created != b.meta.created) return a.meta.created > b.meta.created;
   return std::tie(a.meta.uid, a.meta.namespace_, a.meta.name) < std::tie(b.meta.uid, b.meta.namespace_, b.meta.name);
+}
+
+/// Equal parts of two pods become one: replicas have nearly everything in common.
+void share_parts(api::Pod& pod, const api::Pod& with) {
+  const auto share = [](auto& part, const auto& other) {
+    if (part == other) part = other;
+  };
+  share(pod.meta.namespace_, with.meta.namespace_);
+  share(pod.meta.name, with.meta.name);
+  share(pod.meta.uid, with.meta.uid);
+  share(pod.meta.labels, with.meta.labels);
+  share(pod.node, with.node);
+  share(pod.named_ports, with.named_ports);
+  share(pod.workload_kind, with.workload_kind);
+  share(pod.workload, with.workload);
 }
 
 template <class Map, class Key>
@@ -78,11 +82,10 @@ api::ObjectKey key_of(const Event& event) {
 
 Cluster::Cluster(const Cluster& other)
     : namespaces_(other.namespaces_), nodes_(other.nodes_), pods_(other.pods_), policies_(other.policies_) {
-  pods_by_ip_.reserve(other.pods_by_ip_.size());
   for (const auto& [key, pod] : pods_) {
-    if (pod.selectable()) add_to(pods_by_ip_, pod.ips, &pod);
+    if (pod.selectable()) pods_by_ip_.add(pod);
   }
-  for (const auto& [name, node] : nodes_) add_to(nodes_by_ip_, node.addresses, &node);
+  for (const auto& [name, node] : nodes_) nodes_by_ip_.add(node);
 }
 
 Cluster& Cluster::operator=(const Cluster& other) {
@@ -107,19 +110,28 @@ bool Cluster::upsert(api::Namespace object) {
 
 bool Cluster::upsert(api::Node object) {
   std::string name = object.meta.name;
-  const auto drop = [&](const api::Node& old) { drop_from(nodes_by_ip_, old.addresses, &old); };
+  const auto drop = [&](const api::Node& old) { nodes_by_ip_.drop(old); };
   const auto [place, changed] = put(nodes_, std::move(name), std::move(object), drop);
-  if (changed) add_to(nodes_by_ip_, place->addresses, place);
+  if (changed) nodes_by_ip_.add(*place);
   return changed;
 }
 
+/// The pods beside it by name are most likely its replicas.
+void Cluster::share_with_neighbours(api::Pod& pod) const {
+  const auto after = pods_.lower_bound(NamespacedName(pod.meta.namespace_, pod.meta.name));
+  if (after != pods_.begin()) share_parts(pod, std::prev(after)->second);
+  if (after != pods_.end()) share_parts(pod, after->second);
+  if (const api::Node* node = find_node(pod.node)) pod.node = node->meta.name;
+}
+
 bool Cluster::upsert(api::Pod object) {
+  share_with_neighbours(object);
   NamespacedName key{object.meta.namespace_, object.meta.name};
   const auto drop = [&](const api::Pod& old) {
-    if (old.selectable()) drop_from(pods_by_ip_, old.ips, &old);
+    if (old.selectable()) pods_by_ip_.drop(old);
   };
   const auto [place, changed] = put(pods_, std::move(key), std::move(object), drop);
-  if (changed && place->selectable()) add_to(pods_by_ip_, place->ips, place);
+  if (changed && place->selectable()) pods_by_ip_.add(*place);
   return changed;
 }
 
@@ -144,11 +156,10 @@ bool Cluster::remove(const Remove& event) {
     case api::Kind::network_policy:
       return erase(policies_, pair, nothing);
     case api::Kind::node:
-      return erase(nodes_, event.key.name,
-                   [&](const api::Node& node) { drop_from(nodes_by_ip_, node.addresses, &node); });
+      return erase(nodes_, event.key.name, [&](const api::Node& node) { nodes_by_ip_.drop(node); });
     case api::Kind::pod:
       return erase(pods_, pair, [&](const api::Pod& pod) {
-        if (pod.selectable()) drop_from(pods_by_ip_, pod.ips, &pod);
+        if (pod.selectable()) pods_by_ip_.drop(pod);
       });
   }
   return false;
@@ -180,22 +191,11 @@ const api::Labels& Cluster::namespace_labels(std::string_view name) const {
 }
 
 const api::Pod* Cluster::pod_by_ip(const net::IpAddr& ip) const {
-  if (nodes_by_ip_.contains(ip)) return nullptr;
-  const auto [first, last] = pods_by_ip_.equal_range(ip);
-  const api::Pod* owner = nullptr;
-  for (auto at = first; at != last; ++at) {
-    if (owner == nullptr || owns_before(*at->second, *owner)) owner = at->second;
-  }
-  return owner;
+  return node_by_ip(ip) != nullptr ? nullptr : pods_by_ip_.first_with(ip, owns_before);
 }
 
 const api::Node* Cluster::node_by_ip(const net::IpAddr& ip) const {
-  const auto [first, last] = nodes_by_ip_.equal_range(ip);
-  const api::Node* owner = nullptr;
-  for (auto at = first; at != last; ++at) {
-    if (owner == nullptr || at->second->meta.name < owner->meta.name) owner = at->second;
-  }
-  return owner;
+  return nodes_by_ip_.first_with(ip, [](const api::Node& a, const api::Node& b) { return a.meta.name < b.meta.name; });
 }
 
 bool operator==(const Cluster& a, const Cluster& b) {

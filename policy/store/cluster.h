@@ -4,11 +4,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
 #include "policy/api/objects.h"
+#include "policy/store/address_index.h"
 
 namespace podfence::store {
 
@@ -25,7 +25,7 @@ using Event = std::variant<Upsert, Remove>;
 api::ObjectKey key_of(const Event& event);
 
 /// namespace, name
-using NamespacedName = std::pair<std::string, std::string>;
+using NamespacedName = std::pair<Text, Text>;
 
 class Cluster {
  public:
@@ -64,6 +64,7 @@ class Cluster {
   bool upsert(api::Node object);
   bool upsert(api::Pod object);
   bool upsert(api::NetworkPolicy object);
+  void share_with_neighbours(api::Pod& pod) const;
   bool remove(const Remove& event);
 
   std::map<std::string, api::Namespace, std::less<>> namespaces_;
@@ -71,8 +72,8 @@ class Cluster {
   std::map<NamespacedName, api::Pod> pods_;
   std::map<NamespacedName, api::NetworkPolicy> policies_;
   mutable std::map<std::string, api::Labels, std::less<>> derived_labels_;
-  std::unordered_multimap<net::IpAddr, const api::Pod*, net::IpAddrHash> pods_by_ip_;  // selectable pods only
-  std::unordered_multimap<net::IpAddr, const api::Node*, net::IpAddrHash> nodes_by_ip_;
+  AddressIndex<api::Pod, &api::Pod::ips> pods_by_ip_;  // selectable pods only
+  AddressIndex<api::Node, &api::Node::addresses> nodes_by_ip_;
 };
 
 }  // namespace podfence::store

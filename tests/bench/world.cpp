@@ -24,7 +24,7 @@ std::string app_name(std::size_t a) {
   return "app-" + std::to_string(a % apps);
 }
 
-api::Labels sorted(api::Labels labels) {
+api::Labels sorted(std::vector<std::pair<std::string, std::string>> labels) {
   std::sort(labels.begin(), labels.end());
   return labels;
 }
@@ -212,8 +212,8 @@ std::vector<store::Event> world(Size size) {
 
 api::Pod one_more_pod(Size size, std::size_t serial) {
   auto p = pod(size, serial % 50);  // labels of a deployment that local policies admit
-  p.meta.name += "-more-" + std::to_string(serial);
-  p.meta.uid += "-" + std::to_string(serial);
+  p.meta.name = p.meta.name + "-more-" + std::to_string(serial);
+  p.meta.uid = p.meta.uid + "-" + std::to_string(serial);
   p.node = "node-elsewhere";
   p.ips = {net::IpAddr::v4(10, 200, static_cast<std::uint8_t>(serial >> 8U), static_cast<std::uint8_t>(serial))};
   return p;
@@ -223,6 +223,23 @@ api::NetworkPolicy one_more_policy(std::size_t serial) {
   auto p = policy(10, serial % 10);
   p.meta.name = "one-more-" + std::to_string(serial);
   p.ingress.front().ports = {{net::tcp, net::PortRange{net::Port{9999}, net::Port{9999}}, false}};
+  return p;
+}
+
+api::NetworkPolicy wide_policy() {
+  auto p = policy(10, 0);
+  p.meta.namespace_ = "quiet";
+  p.meta.name = "wide";
+  p.isolates_egress = false;
+  p.egress.clear();
+  p.ingress.front().peers = {api::PodPeer{api::LabelSelector{}, {{equals("app", app_name(3))}, false}}};
+  return p;
+}
+
+api::Pod pod_of_wide_policy() {
+  auto p = pod({}, 0);
+  p.meta.namespace_ = "quiet";
+  p.ips = {net::IpAddr::v4(10, 201, 0, 1)};
   return p;
 }
 

@@ -26,6 +26,11 @@ api::Pod one_more_pod(Size size, std::size_t serial);
 /// One more policy whose peers follow existing borders: it selects local pods and admits an app that others admit too.
 api::NetworkPolicy one_more_policy(std::size_t serial);
 
+/// A policy that selects no pod yet, of a namespace of its own, whose peer is every pod of one app in any namespace;
+/// and the pod of local_node that makes it, and so all these pods, matter.
+api::NetworkPolicy wide_policy();
+api::Pod pod_of_wide_policy();
+
 /// The same world as kubectl would print it: one List as JSON.
 std::string manifest(const std::vector<store::Event>& events);
 

@@ -18,7 +18,8 @@ void insert_sorted(std::vector<T>& into, T value) {
   if (at == into.end() || *at != value) into.insert(at, std::move(value));
 }
 
-void set_label(api::Labels& into, std::string key, std::string value) {
+void set_label(api::Labels& labels, std::string key, std::string value) {
+  auto& into = labels.edit();
   into.erase(std::remove_if(into.begin(), into.end(), [&](const auto& l) { return l.first == key; }), into.end());
   insert_sorted(into, {std::move(key), std::move(value)});
 }
@@ -40,7 +41,7 @@ api::Requirement requirement(std::string key, api::Operator op, std::vector<std:
 
 api::LabelSelector expressions(std::vector<api::Requirement> requirements) {
   api::LabelSelector selector;
-  for (auto& one : requirements) insert_sorted(selector.requirements, std::move(one));
+  for (auto& one : requirements) insert_sorted(selector.requirements.edit(), std::move(one));
   return selector;
 }
 
@@ -103,7 +104,7 @@ PodBuilder& PodBuilder::ip(std::string_view address) {
   return *this;
 }
 PodBuilder& PodBuilder::port(std::string name, std::uint16_t number, net::Protocol protocol) {
-  object_.named_ports.push_back(api::ContainerPort{std::move(name), protocol, net::Port{number}});
+  object_.named_ports.edit().push_back(api::ContainerPort{std::move(name), protocol, net::Port{number}});
   return *this;
 }
 PodBuilder& PodBuilder::host_network() {

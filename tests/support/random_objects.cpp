@@ -19,8 +19,9 @@ std::string number_text(std::size_t number) {
 }
 
 void insert_sorted(api::Labels& labels, const std::string& key, const std::string& value) {
-  labels.emplace_back(key, value);
-  std::sort(labels.begin(), labels.end());
+  auto& all = labels.edit();
+  all.emplace_back(key, value);
+  std::sort(all.begin(), all.end());
 }
 
 }  // namespace
@@ -75,7 +76,7 @@ api::Object RandomObjects::pod(std::size_t index) {
   for (const std::string& key : keys) {
     if (chance(70)) insert_sorted(made.meta.labels, key, one_of(values));
   }
-  for (std::size_t i = upto(2); i > 0; --i) made.named_ports.push_back(named_port());
+  for (std::size_t i = upto(2); i > 0; --i) made.named_ports.edit().push_back(named_port());
   return made;
 }
 

@@ -141,7 +141,7 @@ std::vector<store::Event> random_step(Random& random, World& world) {
     if (make.chance(25) && !world.objects.empty()) {
       const auto gone = world.objects.begin() + static_cast<std::ptrdiff_t>(make.upto(world.objects.size() - 1));
       const bool with_uid = make.chance(50);
-      events.emplace_back(store::Remove{api::key_of(*gone), with_uid ? api::meta_of(*gone).uid : std::string()});
+      events.emplace_back(store::Remove{api::key_of(*gone), with_uid ? api::meta_of(*gone).uid : Text()});
       world.objects.erase(gone);
     } else {
       api::Object object = random_object(make, world);

@@ -26,6 +26,10 @@ class Shrinker {
  private:
   /// Every list is a part of world_, so that what is dropped is dropped there.
   template <class T>
+  void drop_each(SharedList<T>& list) {
+    drop_each(list.edit());
+  }
+  template <class T>
   void drop_each(std::vector<T>& list) {
     for (std::size_t i = list.size(); i-- > 0;) {
       T dropped = std::move(list[i]);

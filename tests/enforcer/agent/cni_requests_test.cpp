@@ -43,8 +43,8 @@ class Agent final : public CniHost {
     requests->replay_journal();
   }
 
-  void change(std::span<const store::Event> events, std::span<const net::IpAddr> attached) override {
-    reconciler.take(events);
+  void change(std::vector<store::Event> events, std::span<const net::IpAddr> attached) override {
+    reconciler.take(std::move(events));
     reconciler.attach(attached);
   }
   bool enforcing() const override { return started; }

@@ -25,7 +25,7 @@ std::string change(Compiler& compiler, std::vector<api::Object> objects) {
 
 std::string remove(Compiler& compiler, api::Kind kind, const std::string& name) {
   const store::Event gone = store::Remove{{kind, "default", name}, ""};
-  return diff::text_of(compiler.apply({&gone, 1}));
+  return diff::text_of(compiler.apply({gone}));
 }
 
 api::Object client(int i, const char* app) {
@@ -102,7 +102,7 @@ TEST(ClassNumbers, irrelevant_changes_of_a_pod_change_nothing) {  // D-25
   api::Pod same = pod("c1").node("n2").label("app", "a").ip("10.0.1.1").object();
   same.meta.generation = 7;
   same.workload = "other";
-  same.meta.labels.insert(same.meta.labels.end(), {"zone", "west"});
+  same.meta.labels.edit().emplace_back("zone", "west");
   EXPECT_EQ(change(compiler, {same}), "");
 }
 

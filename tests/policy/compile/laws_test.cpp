@@ -192,7 +192,7 @@ TEST(Laws, a_world_that_is_taken_back_leaves_nothing) {
     Events removals;
     for (const api::Object& object : history.end.objects) removals.emplace_back(store::Remove{api::key_of(object), ""});
     std::shuffle(removals.begin(), removals.end(), random);
-    for (const store::Event& event : removals) compiler.apply({&event, 1});
+    for (const store::Event& event : removals) compiler.apply({event});
     ASSERT_EQ(compiler.program().element_count(), 0U);
     const Compiler::Sizes sizes = compiler.sizes();
     ASSERT_EQ(sizes.local_pods + sizes.relevant_policies + sizes.peer_specs + sizes.classes, 0U);

@@ -165,6 +165,35 @@ TEST(Cluster, a_copy_lives_on_its_own) {
   EXPECT_EQ(assigned.pod_by_ip(ip("10.0.0.9")), nullptr);
 }
 
+// What 100,000 pods have in common is stored once.
+TEST(Cluster, replicas_share_what_is_equal) {
+  const auto replica = [](const std::string& name, const std::string& address) {
+    return pod(name)
+        .ns("shop")
+        .node("node-1")
+        .label("app", "web")
+        .port("http", 8080)
+        .workload("Deployment", "web")
+        .ip(address);
+  };
+  Cluster cluster =
+      cluster_of({node("node-1"), replica("web-3", "10.0.0.3"), replica("other", "10.0.0.9").label("app", "x"),
+                  replica("web-1", "10.0.0.1"), replica("web-2", "10.0.0.2")});
+  const api::Pod& one = *cluster.find_pod("shop", "web-1");
+  for (const std::string name : {"web-2", "web-3"}) {
+    const api::Pod& two = *cluster.find_pod("shop", name);
+    EXPECT_TRUE(one.meta.labels.shares_with(two.meta.labels)) << name;
+    EXPECT_TRUE(one.named_ports.shares_with(two.named_ports));
+    EXPECT_TRUE(one.meta.namespace_.shares_with(two.meta.namespace_));
+    EXPECT_TRUE(one.workload.shares_with(two.workload));
+    EXPECT_TRUE(one.node.shares_with(cluster.find_node("node-1")->meta.name));
+  }
+  EXPECT_TRUE(cluster.pods().begin()->first.second.shares_with(cluster.pods().begin()->second.meta.name));
+  cluster.apply(Upsert{replica("web-2", "10.0.0.2").label("canary", "yes")});
+  EXPECT_EQ(one.meta.labels.size(), 1U);
+  EXPECT_EQ(cluster.find_pod("shop", "web-2")->meta.labels.size(), 2U);
+}
+
 TEST(Event, names_its_object) {
   EXPECT_EQ(key_of(Event(Upsert{pod("web").ns("shop")})).text(), "Pod shop/web");
   EXPECT_EQ(key_of(Event(Upsert{ns("shop")})).text(), "Namespace shop");
