@@ -348,6 +348,8 @@ StatusInputs Agent::status_inputs() {
     if (auto problem = problem_of(file)) in.files.push_back(std::move(*problem));
   }
   for (const auto& shipper : shippers_) in.sinks.push_back(shipper->stats());
+  const install::StateFiles installer(config_.state_dir);
+  if (auto state = installer.load(); !state.updated.empty() || !state.problem.empty()) in.installer = std::move(state);
   in.http_address = config_.http_address;
   in.http_error = http_error_;
   if (guard_) {

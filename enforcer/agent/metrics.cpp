@@ -75,6 +75,15 @@ void write_cluster(Exposition& out, const StatusInputs& in) {
   out.sample(std::uint64_t{in.files.size()});
   out.gauge("podfence_unguarded_addresses", "Local pod addresses whose interface was not found.");
   out.sample(std::uint64_t{in.unguarded.size()});
+  if (in.installer) {
+    out.gauge("podfence_cni_install_state", "1 for the state of the plugin's installation.");
+    for (const auto state : {install::Condition::installed, install::Condition::waiting, install::Condition::degraded,
+                             install::Condition::removed}) {
+      out.sample(std::uint64_t{in.installer->condition == state}, {{"state", install::name_of(state)}});
+    }
+    out.counter("podfence_cni_install_repairs_total", "Times that the plugin was put back into the runtime's chain.");
+    out.sample(in.installer->repairs);
+  }
   if (in.sandboxes == nullptr) return;
   const auto plugged = in.sandboxes->attachments().all().size();
   out.gauge("podfence_attachments", "Pod interfaces that the CNI plugin reported.").sample(std::uint64_t{plugged});

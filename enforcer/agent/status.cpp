@@ -115,7 +115,14 @@ void write_sandboxes(JsonWriter& json, const StatusInputs& in) {
   for (const auto& [key, a] : all) write_attachment(json, a, in.sandboxes->join().pod_of(a) != nullptr);
   json.end_array().key("attachment_problems").begin_array();
   for (const auto& problem : in.sandboxes->problems()) json.value(problem);
-  json.end_array().key("unmanaged").begin_array();
+  json.end_array();
+  if (in.installer) {
+    json.key("cni_install").begin_object().field("state", install::name_of(in.installer->condition));
+    if (!in.installer->problem.empty()) json.field("problem", in.installer->problem);
+    json.field("file", in.installer->file).field("verified", in.installer->verified);
+    json.field("repairs", in.installer->repairs).end_object();
+  }
+  json.key("unmanaged").begin_array();
   if (in.expects_cni || !all.empty()) {
     for (const auto& u : in.sandboxes->join().unmanaged()) {
       json.begin_object().field("namespace", u.pod.first).field("pod", u.pod.second).field("why", u.why).end_object();

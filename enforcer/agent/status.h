@@ -8,6 +8,7 @@
 
 #include "enforcer/agent/duration_histogram.h"
 #include "enforcer/agent/reconciler.h"
+#include "enforcer/install/state.h"
 #include "enforcer/sandbox/registry.h"
 #include "enforcer/sink/shipper.h"
 
@@ -50,8 +51,9 @@ struct StatusInputs {
   std::vector<std::string> unguarded;  // local pod addresses without a host interface that could be guarded
   std::string guard_error;             // of the source guard; empty when all is well
   std::vector<sink::ShipperStats> sinks = {};
-  std::string http_address = {};  // of /metrics; empty: none
-  std::string http_error = {};    // why it is not served; empty when all is well
+  std::optional<install::State> installer = {};  // of podfence install-cni, where it was here
+  std::string http_address = {};                 // of /metrics; empty: none
+  std::string http_error = {};                   // why it is not served; empty when all is well
   const sandbox::Registry* sandboxes = nullptr;
   bool expects_cni = false;  // name pods that the plugin did not see even where it saw none
 };

@@ -34,6 +34,7 @@ EDGES = {
         "enforcer/source",
         "enforcer/sandbox",
         "enforcer/sink",
+        "enforcer/install",
         "policy/compile",
         "policy/evaluate",
     ),

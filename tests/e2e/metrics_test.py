@@ -110,6 +110,8 @@ class MetricsTest(unittest.TestCase):
         self.node.until(lambda: self.value(sample) >= before + 2, "it goes on")
 
     def test_a_real_prometheus_scrapes_it(self):
+        with open(os.path.join(self.node.state, "cni-install.json"), "w", encoding="utf-8") as out:
+            json.dump({"state": "installed", "mode": "own", "updated": "2026-11-24T00:00:00Z"}, out)
         self.node.start_agent()
         self.deny_some(2)
         page = self.page("/metrics")[2]

@@ -23,13 +23,15 @@ struct Node {
                               .source = "dir:/x",
                               .flows_json = "",
                               .unguarded = {"10.0.0.9"},
-                              .guard_error = {}};
+                              .guard_error = {},
+                              .installer = installer};
     return metrics_text({status, flows});
   }
   test::FakeKernel kernel;
   Reconciler reconciler;
   Activity activity;
   flow::PipelineStats flows;
+  std::optional<install::State> installer;
 };
 
 bool has(const std::string& text, const std::string& line) {
@@ -75,6 +77,20 @@ TEST(Metrics, show_the_state_and_how_long_commits_took) {
         "podfence_commit_failures_total 2", R"(podfence_policy_apply_duration_seconds_bucket{le="0.0025"} 0)",
         R"(podfence_policy_apply_duration_seconds_bucket{le="0.005"} 1)",
         "podfence_policy_apply_duration_seconds_count 1"}) {
+    EXPECT_TRUE(has(text, line)) << line << "\n" << text;
+  }
+}
+
+TEST(Metrics, show_the_plugins_installation_where_there_is_one) {
+  Node node;
+  EXPECT_EQ(node.text().find("podfence_cni_install"), std::string::npos);
+  node.installer.emplace();
+  node.installer->condition = install::Condition::degraded;
+  node.installer->repairs = 4;
+  const auto text = node.text();
+  for (const char* line :
+       {R"(podfence_cni_install_state{state="degraded"} 1)", R"(podfence_cni_install_state{state="installed"} 0)",
+        "podfence_cni_install_repairs_total 4"}) {
     EXPECT_TRUE(has(text, line)) << line << "\n" << text;
   }
 }
