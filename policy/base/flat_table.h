@@ -16,16 +16,14 @@ class FlatTable {
 
   /// The first entry of that hash for which is_it(entry), or null. is_it may be asked about entries of other hashes.
   template <class IsIt>
-  const Entry* find(std::size_t hash, IsIt&& is_it) const {
-    if (entries_.empty()) return nullptr;
-    for (std::size_t at = home_of(hash); entries_[at].used(); at = after(at)) {
-      if (is_it(entries_[at])) return &entries_[at];
-    }
-    return nullptr;
+  const Entry* find(std::size_t hash, const IsIt& is_it) const {
+    const std::size_t at = place_of(hash, is_it);
+    return at == none ? nullptr : &entries_[at];
   }
   template <class IsIt>
-  Entry* find(std::size_t hash, IsIt&& is_it) {
-    return const_cast<Entry*>(std::as_const(*this).find(hash, std::forward<IsIt>(is_it)));
+  Entry* find(std::size_t hash, const IsIt& is_it) {
+    const std::size_t at = place_of(hash, is_it);
+    return at == none ? nullptr : &entries_[at];
   }
 
   /// Calls f(entry) for every entry of that hash, and for some of other hashes.
@@ -67,6 +65,16 @@ class FlatTable {
   }
 
  private:
+  static constexpr std::size_t none = static_cast<std::size_t>(-1);
+
+  template <class IsIt>
+  std::size_t place_of(std::size_t hash, const IsIt& is_it) const {
+    if (entries_.empty()) return none;
+    for (std::size_t at = home_of(hash); entries_[at].used(); at = after(at)) {
+      if (is_it(entries_[at])) return at;
+    }
+    return none;
+  }
   std::size_t home_of(std::size_t hash) const { return hash & (entries_.size() - 1); }
   std::size_t after(std::size_t at) const { return (at + 1) & (entries_.size() - 1); }
   std::size_t free_place(std::size_t hash) const {

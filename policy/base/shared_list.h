@@ -12,9 +12,6 @@ namespace podfence {
 template <class T>
 class SharedList {
  public:
-  using value_type = T;
-  using const_iterator = typename std::vector<T>::const_iterator;
-
   SharedList() noexcept = default;
   SharedList(std::vector<T> items) : block_(made(std::move(items))) {}  // NOLINT(google-explicit-constructor)
   SharedList(std::initializer_list<T> items) : SharedList(std::vector<T>(items)) {}
@@ -38,8 +35,8 @@ class SharedList {
 
   bool empty() const noexcept { return items().empty(); }
   std::size_t size() const noexcept { return items().size(); }
-  const_iterator begin() const noexcept { return items().begin(); }
-  const_iterator end() const noexcept { return items().end(); }
+  auto begin() const noexcept { return items().begin(); }
+  auto end() const noexcept { return items().end(); }
   const T& operator[](std::size_t i) const { return items()[i]; }
 
   /// The items, of this list alone, to be changed. Valid until the list is copied or assigned to.

@@ -60,7 +60,8 @@ TEST(Text, copies_share_and_changes_do_not_show_through) {
   EXPECT_EQ(two, "web-1");
   Text three = std::move(two);
   EXPECT_EQ(three, "web-1");
-  three = three;  // NOLINT
+  const Text& same = three;
+  three = same;
   EXPECT_EQ(three, "web-1");
   three = "";
   EXPECT_TRUE(three.empty());
