@@ -3,18 +3,17 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <system_error>
-#include <thread>
+
+#include "tests/bench/figures.h"
 
 namespace podfence::bench {
 namespace {
@@ -52,12 +51,14 @@ int listener_at(const net::IpAddr& ip, net::Port port) {
   return fd;
 }
 
-void accept_until(int listener, int stop) {
-  pollfd fds[2] = {{listener, POLLIN, 0}, {stop, POLLIN, 0}};
-  while (::poll(fds, 2, -1) > 0 && (fds[1].revents == 0)) {
-    int fd = -1;
-    while ((fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC)) >= 0) ::close(fd);
-  }
+/// Reset when closed, so that nothing of it is left behind.
+int client_socket() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const timeval limit{3, 0};
+  const linger reset{1, 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+  return fd;
 }
 
 }  // namespace
@@ -107,35 +108,25 @@ Wire::Wire(const net::IpAddr& client_ip, const net::IpAddr& server_ip) {
 }
 
 double connection_rate(const Wire& wire, const net::IpAddr& server_ip, net::Port port, std::size_t count) {
-  int stop[2];
-  if (::pipe2(stop, O_CLOEXEC) != 0) throw std::system_error(errno, std::system_category(), "pipe");
   int listener = -1;
   {
     const Inside here(wire.server);
     listener = listener_at(server_ip, port);
   }
-  std::thread server(accept_until, listener, stop[0]);
   bool good = true;
   const auto target = address_of(server_ip, port);
-  const linger reset{1, 0};
-  const auto began = std::chrono::steady_clock::now();
-  {
-    const Inside here(wire.client);
-    for (std::size_t i = 0; i < count && good; ++i) {
-      const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-      const timeval limit{3, 0};
-      ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-      ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-      good = ::connect(fd, generic(target), sizeof(target)) == 0;
-      ::close(fd);
-    }
+  const Inside here(wire.client);
+  const double began = cpu_us();
+  for (std::size_t i = 0; i < count && good; ++i) {
+    const int client = client_socket();
+    good = ::connect(client, generic(target), sizeof(target)) == 0;
+    const int server = good ? ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC) : -1;
+    ::close(client);
+    if (server >= 0) ::close(server);
   }
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-  ::close(stop[1]);
-  server.join();
+  const double took = cpu_us() - began;
   ::close(listener);
-  ::close(stop[0]);
-  return good ? static_cast<double>(count) / took.count() : 0;
+  return good ? static_cast<double>(count) / took * 1e6 : 0;
 }
 
 }  // namespace podfence::bench

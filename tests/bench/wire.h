@@ -44,8 +44,9 @@ struct Wire {
   Wire(const net::IpAddr& client_ip, const net::IpAddr& server_ip);
 };
 
-/// Opens `count` TCP connections one after the other and closes each at once. Connections per second; 0 when one
-/// failed.
+/// Opens `count` TCP connections one after the other and closes each at once. Connections per second of CPU: the thread
+/// that sends a packet carries it through the node to the other end, so its CPU time is the whole cost, whatever else
+/// the machine does. 0 when one failed.
 double connection_rate(const Wire& wire, const net::IpAddr& server_ip, net::Port port, std::size_t count);
 
 }  // namespace podfence::bench
