@@ -52,7 +52,7 @@ PACKAGES=(
   libexpected-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev
   clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev lld-14 shellcheck
   nftables iproute2 iputils-ping containernetworking-plugins conntrack curl jq python3 python3-venv util-linux
-  file dpkg-dev fakeroot prometheus containerd strace
+  file dpkg-dev fakeroot prometheus rsyslog systemd containerd strace
   runc python3-grpcio podman
 )
 JOBS="$(nproc)"

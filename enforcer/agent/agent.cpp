@@ -32,10 +32,10 @@
 #include "enforcer/agent/http.h"
 #include "enforcer/agent/metrics.h"
 #include "enforcer/agent/requests.h"
+#include "enforcer/agent/sinks.h"
 #include "enforcer/agent/status.h"
 #include "enforcer/agent/version.h"
 #include "enforcer/flow/pipeline.h"
-#include "enforcer/sink/otlp.h"
 #include "enforcer/sink/shipper.h"
 #include "enforcer/source/directory_source.h"
 #include "policy/base/json_writer.h"
@@ -92,8 +92,6 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   void listen_to_flows();
   std::optional<flow::CounterPackets> counters();
   void stop(int signal);
-
-  Result<> open_sinks();
 
   // What cni.* requests need (CniHost).
   Result<> open_sandboxes();
@@ -175,7 +173,9 @@ Result<> Agent::start() {
   flows.nflog.group = config_.program.log_group;
   flows_.emplace(std::move(flows), commits_->compiler().cluster(), Clock::now());
 
-  if (auto opened = open_sinks(); !opened) return opened;
+  auto shippers = open_sinks(io_, config_);
+  if (!shippers) return fail(shippers.error());
+  shippers_ = std::move(*shippers);
   if (config_.guard_sources) {
     auto guard = Guard::open(config_.node, config_.program);
     if (!guard) return fail(std::move(guard.error()).in("source guard"));
@@ -209,27 +209,6 @@ void Agent::wait_for_source() {
       if (source_fd_.is_open()) wait_for_source();
     });
   });
-}
-
-Result<> Agent::open_sinks() {
-  if (config_.otlp.empty()) return {};
-  sink::OtlpSettings settings;
-  settings.url = *sink::parse_otlp_url(config_.otlp);
-  settings.ca_file = config_.otlp_ca;
-  settings.node = config_.node;
-  settings.cluster = config_.cluster;
-  settings.version = version;
-  if (!config_.otlp_headers.empty()) {
-    auto headers = sink::read_headers(config_.otlp_headers);
-    if (!headers) return fail(std::move(headers.error()).in("otlp-headers"));
-    settings.headers = std::move(*headers);
-  }
-  auto otlp = sink::OtlpSink::open(io_, std::move(settings));
-  if (!otlp) return fail(std::move(otlp.error()).in("otlp-ca"));
-  auto spool = sink::Spool::open(config_.flow_log, config_.state_dir + "/sinks/otlp.json");
-  if (!spool) return fail(std::move(spool.error()).in("otlp"));
-  shippers_.push_back(std::make_unique<sink::Shipper>(io_, std::move(*spool), std::move(*otlp)));
-  return {};
 }
 
 /// Finds again what was plugged in before, so that it is closed or known with the first commit.

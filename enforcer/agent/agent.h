@@ -20,12 +20,14 @@ struct Config {
   program::Options program;                                // NFLOG group, conntrack label bit, log rates
   bool fail_closed = true;
   bool revoke_established = true;
-  bool guard_sources = true;                     // anti-spoofing on the pods' host interfaces
-  bool own_table = false;                        // see kernel::NftOptions
-  std::string otlp;                              // URL of an OTLP/HTTP receiver of logs; "" = none
-  std::string otlp_headers;                      // file with headers for it: credentials
-  std::string otlp_ca;                           // file with the certificates that it is verified by; "" = the system's
-  std::string http_address = "127.0.0.1:19436";  // /metrics, /livez, /readyz, /statusz; "" = none
+  bool guard_sources = true;  // anti-spoofing on the pods' host interfaces
+  bool own_table = false;     // see kernel::NftOptions
+  std::string otlp;           // URL of an OTLP/HTTP receiver of logs; "" = none
+  std::string otlp_headers;   // file with headers for it: credentials
+  std::string otlp_ca;        // file with the certificates that it is verified by; "" = the system's
+  std::string syslog;         // "udp://HOST", "tcp://HOST", "unix:/PATH"; "" = none
+  bool journald = false;
+  std::string http_address = "127.0.0.1:19436";      // /metrics, /livez, /readyz, /statusz; "" = none
   std::string cni_results = "/var/lib/cni/results";  // the runtime's cache of plugin results; empty: not read
   bool cni = false;               // podfence-cni is in the chain: status names local pods that it did not see
   unsigned verify_seconds = 300;  // slow timer: read the kernel back and compare

@@ -1,6 +1,7 @@
 #include "enforcer/agent/agent.h"
 #include "enforcer/agent/http.h"
 #include "enforcer/sink/otlp.h"
+#include "enforcer/sink/syslog.h"
 #include "policy/api/syntax.h"
 
 namespace podfence::agent {
@@ -29,9 +30,14 @@ Result<> validate(const Config& config) {
   }
   if (!config.otlp.empty()) {
     if (auto url = sink::parse_otlp_url(config.otlp); !url) return fail(url.error());
-    if (config.flow_log.empty() || config.flow_log == "-") {
-      return fail(Errc::invalid, "otlp: what is not sent yet waits in the flow log, so flow-log must be a file");
-    }
+  }
+  if (!config.syslog.empty()) {
+    if (auto target = sink::parse_syslog_target(config.syslog); !target) return fail(target.error());
+  }
+  const bool ships = !config.otlp.empty() || !config.syslog.empty() || config.journald;
+  if (ships && (config.flow_log.empty() || config.flow_log == "-")) {
+    return fail(Errc::invalid,
+                "otlp, syslog, journald: what is not sent yet waits in the flow log, so flow-log must be a file");
   }
   if (config.state_dir.empty()) return fail(Errc::invalid, "state-dir is empty");
   if (config.verify_seconds == 0) return fail(Errc::invalid, "verify-seconds must be at least 1");
