@@ -81,13 +81,13 @@ std::optional<Guard::Interfaces> Guard::on_tick(const store::Cluster& cluster,
   for (const auto& address : addresses) {
     if (!guarded.contains(address)) not_found_.push_back(address.text());
   }
-  set(std::move(devices));
+  set(devices);
   return interfaces;
 }
 
-void Guard::set(Devices attached) {
+void Guard::set(const Devices& attached) {
   auto devices = found_;
-  for (auto& [name, device] : attached) devices[name] = std::move(device);
+  for (const auto& [name, device] : attached) devices[name] = device;
   unguarded_ = not_found_;
   const auto missing = guard_.set(devices);
   error_ = missing ? "" : missing.error().what();

@@ -40,7 +40,7 @@ class Guard {
   using Devices = std::map<std::string, link::GuardedDevice>;
   Guard(std::string node, link::SpoofGuard guard) : node_(std::move(node)), guard_(std::move(guard)) {}
   Devices attached(const sandbox::Attachments& attachments) const;
-  void set(Devices attached);
+  void set(const Devices& attached);
 
   std::string node_;
   link::SpoofGuard guard_;

@@ -166,6 +166,7 @@ SyslogSink::~SyslogSink() = default;
 
 void SyslogSink::send(const std::vector<std::string>& lines, Done done) {
   std::vector<std::string> messages;
+  messages.reserve(lines.size());
   for (const auto& line : lines) messages.push_back(syslog_message(node_, line));
   if (target_.transport == SyslogTarget::Transport::tcp) {
     std::string bytes;
@@ -220,6 +221,7 @@ std::string journal_entry(std::string_view line) {
 void JournaldSink::send(const std::vector<std::string>& lines, Done done) {
   constexpr std::size_t longest_entry = 128 * 1024;  // what fits into a socket's buffer; a line has 16 KiB
   std::vector<std::string> entries;
+  entries.reserve(lines.size());
   for (const auto& line : lines) entries.push_back(journal_entry(line));
   Local::socket socket(io_);
   error_code ec;

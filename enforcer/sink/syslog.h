@@ -48,7 +48,7 @@ std::string journal_entry(std::string_view line);
 
 class JournaldSink final : public Sink {
  public:
-  JournaldSink(boost::asio::io_context& io, std::string socket = "/run/systemd/journal/socket")
+  explicit JournaldSink(boost::asio::io_context& io, std::string socket = "/run/systemd/journal/socket")
       : io_(io), socket_(std::move(socket)) {}
   std::string_view name() const override { return "journald"; }
   void send(const std::vector<std::string>& lines, Done done) override;
