@@ -15,7 +15,7 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 using boost::system::error_code;
-using tcp = asio::ip::tcp;
+using Tcp = asio::ip::tcp;
 
 constexpr std::size_t longest_header = 8192;
 constexpr std::chrono::seconds session_time{5};
@@ -23,7 +23,7 @@ constexpr std::chrono::milliseconds accept_pause{100};
 
 }  // namespace
 
-Result<tcp::endpoint> parse_http_address(std::string_view text) {
+Result<Tcp::endpoint> parse_http_address(std::string_view text) {
   const auto refused = [&] {
     return fail(Errc::invalid, "http-address '" + std::string(text) + "': expected ADDRESS:PORT, as 127.0.0.1:9100");
   };
@@ -39,13 +39,13 @@ Result<tcp::endpoint> parse_http_address(std::string_view text) {
   error_code ec;
   const auto address = asio::ip::make_address(std::string(host), ec);
   if (ec || address.is_v6() != bracketed) return refused();
-  return tcp::endpoint(address, port);
+  return Tcp::endpoint(address, port);
 }
 
 /// One connection; its handlers keep it alive.
 class HttpServer::Session : public std::enable_shared_from_this<HttpServer::Session> {
  public:
-  Session(tcp::socket socket, Pages& pages, std::shared_ptr<bool> alive, std::shared_ptr<std::size_t> count)
+  Session(Tcp::socket socket, Pages& pages, std::shared_ptr<bool> alive, std::shared_ptr<std::size_t> count)
       : stream_(std::move(socket)), pages_(pages), alive_(std::move(alive)), count_(std::move(count)) {
     ++*count_;
   }
@@ -88,7 +88,7 @@ class HttpServer::Session : public std::enable_shared_from_this<HttpServer::Sess
     if (!head_) response_.body() = std::move(page.body);
     http::async_write(stream_, response_, [self = shared_from_this()](beast::error_code, std::size_t) {
       beast::error_code ignored;
-      self->stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+      self->stream_.socket().shutdown(Tcp::socket::shutdown_send, ignored);
     });
   }
 
@@ -108,15 +108,15 @@ HttpServer::~HttpServer() {
   *alive_ = false;
 }
 
-Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, const tcp::endpoint& address,
+Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, const Tcp::endpoint& address,
                                                        Pages& pages) {
   std::unique_ptr<HttpServer> server(new HttpServer(io, pages));
   auto& acceptor = server->acceptor_;
   error_code ec;
   acceptor.open(address.protocol(), ec);
-  if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+  if (!ec) acceptor.set_option(Tcp::acceptor::reuse_address(true), ec);
   if (!ec) acceptor.bind(address, ec);
-  if (!ec) acceptor.listen(tcp::acceptor::max_listen_connections, ec);
+  if (!ec) acceptor.listen(Tcp::acceptor::max_listen_connections, ec);
   if (ec) {
     const auto code = ec == boost::system::errc::address_in_use ? Errc::busy : Errc::io;
     return fail(code, "http-address " + address.address().to_string() + " port " + std::to_string(address.port()) +
@@ -127,7 +127,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, con
 }
 
 void HttpServer::accept() {
-  acceptor_.async_accept([this, alive = alive_](error_code ec, tcp::socket socket) {
+  acceptor_.async_accept([this, alive = alive_](error_code ec, Tcp::socket socket) {
     if (!*alive || ec == asio::error::operation_aborted) return;
     if (ec) {  // out of descriptors, most likely: they come back
       pause_.expires_after(accept_pause);
