@@ -32,10 +32,13 @@ def objects_of(pods):
 
 
 class Killer:
-    """The agent starts, and is killed at a random instant, again and again."""
+    """The agent starts, and is killed at a random instant, again and again. It has enforced once before: a node on which
+    none ever did is not closed, and its runtime is given no network by the installer."""
 
     def __init__(self, host, chance):
         self.host, self.chance, self.kills, self.ends = host, chance, 0, threading.Event()
+        host.start_agent()
+        host.end_agent(signal.SIGKILL)
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
