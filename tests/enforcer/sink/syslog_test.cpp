@@ -114,6 +114,7 @@ TEST(SyslogSink, CountsOctetsOverTcpAndWaitsForTheEnd) {
   std::thread rude([&] {  // reads nothing and resets
     auto peer = acceptor.accept();
     peer.set_option(asio::socket_base::linger(true, 0));
+    peer.close();  // a destructor would end it in peace
   });
   EXPECT_EQ(outcome_of(io, sink, lines).kind, Outcome::Kind::retry);
   rude.join();
