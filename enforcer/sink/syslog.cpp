@@ -114,8 +114,8 @@ std::string syslog_message(std::string_view node, std::string_view line) {
          header_field(record.type, 32) + " - " + std::string(line);
 }
 
-/// A batch over TCP on a connection of its own. The other end closes it when it has read all: only then the batch is
-/// taken, which is more than syslog promises.
+/// A batch over TCP on a connection of its own. An honest other end closes it when it has read all, and then the batch
+/// is taken; one that closes it in peace before it has read is believed, for syslog has no acknowledgement.
 class SyslogSink::Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(asio::io_context& io, std::string bytes, Done done)
