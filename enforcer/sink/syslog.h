@@ -1,7 +1,8 @@
 #pragma once
 // RFC 5424 over UDP (RFC 5426), TCP with octet counting (RFC 6587) or a local datagram socket. One message is one
-// record, as JSON: "<132>1 TIME NODE podfence - flow - {...}". TCP and UDP have no acknowledgement: what the kernel
-// took counts as taken. A message over UDP that is longer than 8 KiB is refused and counted: cut, it would be no JSON.
+// record, as JSON: "<132>1 TIME NODE podfence - flow - {...}". There is no acknowledgement: over UDP and a local socket
+// what the kernel took counts as taken, over TCP what was sent when the other end closed the connection in peace. A
+// datagram that is longer than 8 KiB is refused and counted: cut, it would be no JSON.
 #include <boost/asio/io_context.hpp>
 #include <cstddef>
 #include <memory>

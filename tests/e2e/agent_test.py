@@ -177,7 +177,7 @@ class AgentTest(unittest.TestCase):
     def test_denied_flows_name_their_policies(self):  # I-15
         self.node.write("policies.json", self.deny_all())
         self.node.start_agent()
-        time.sleep(0.2)  # of what is denied in the instant of the first commit no policy is named
+        time.sleep(0.2)  # in the first instant no policy may be named
         self.assertFalse(self.reach(self.client, self.web))
         self.node.until(lambda: self.node.records(), "a record is written", 12)
         record = self.node.records()[0]

@@ -101,7 +101,7 @@ class OtlpTest(unittest.TestCase):
         with open(secret, "w", encoding="utf-8") as out:
             out.write("# of the collector\nAuthorization: Bearer abc\n")
         self.start("--otlp-headers", secret)
-        time.sleep(0.2)  # of what is denied in the instant of the first commit no policy is named
+        time.sleep(0.2)  # in the first instant no policy may be named
         self.deny()
         self.node.until(lambda: any(r["eventName"] == "network.policy.flow" for r in receiver.records()), "a flow", 20)
         path, headers, body = receiver.requests[0]
