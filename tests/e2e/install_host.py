@@ -83,13 +83,23 @@ class Host:
         with open(os.path.join(self.state, "cni-install.json"), encoding="utf-8") as file:
             return json.load(file)
 
+    def first_text(self):
+        """The name and the text of bytewise the first file with one of libcni's endings. A name that is gone by the time
+        that it is read has changed the directory, upon which a runtime lists it again (containerd and CRI-O watch it)."""
+        for _ in range(100):
+            names = sorted(name for name in os.listdir(self.conf)
+                           if name.endswith((".conf", ".conflist", ".json")) and not os.path.isdir(os.path.join(self.conf, name)))
+            try:
+                return names[0], self.read(names[0])
+            except FileNotFoundError:
+                continue
+        raise AssertionError("no list stays long enough to be read")
+
     def first_list(self):
-        """What libcni takes: bytewise the first name with one of the endings; a single plugin becomes a list."""
-        names = sorted(name for name in os.listdir(self.conf)
-                       if name.endswith((".conf", ".conflist", ".json")) and not os.path.isdir(os.path.join(self.conf, name)))
-        text = self.read(names[0])
+        """What libcni takes; a single plugin becomes a list."""
+        name, text = self.first_text()
         conf = json.loads(text)
-        if not names[0].endswith(".conflist"):
+        if not name.endswith(".conflist"):
             conf = {"cniVersion": conf["cniVersion"], "name": conf["name"], "plugins": [conf]}
         return conf
 
