@@ -3,6 +3,7 @@
 
 The folder holds ctest.xml (ctest --output-junit) and one XML file for each GoogleTest program. A GoogleTest program
 counts by its cases, every other test as one; a program that failed without saying which case did counts as one failure.
+What failed and was run again has its second results in the folder "again" there, and these count.
 """
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -24,14 +25,28 @@ def cases_of(file):
     return passed, failed, skipped
 
 
+def programs_of(folder):
+    return {file.stem.removesuffix("_test"): cases_of(file) for file in folder.glob("*.xml") if file.name != "ctest.xml"}
+
+
+def statuses_of(folder, kept=("run", "fail", "notrun")):
+    """How each test of a ctest run ended."""
+    tests = ElementTree.parse(folder / "ctest.xml").getroot().iter("testcase")
+    return {test.get("name"): test.get("status") for test in tests if test.get("status") in kept}
+
+
 def count(folder):
-    programs = {file.stem.removesuffix("_test"): cases_of(file) for file in folder.glob("*.xml") if file.name != "ctest.xml"}
+    programs, statuses = programs_of(folder), statuses_of(folder)
+    again = folder / "again"
+    if (again / "ctest.xml").exists():
+        programs.update(programs_of(again))
+        statuses.update(statuses_of(again, ("run", "fail")))
     total = [sum(column) for column in zip(*programs.values())] if programs else [0, 0, 0]
-    for test in ElementTree.parse(folder / "ctest.xml").getroot().iter("testcase"):
-        known = programs.get(test.get("name").removesuffix("_test"))
-        if test.get("status") == "run":
+    for name, status in statuses.items():
+        known = programs.get(name.removesuffix("_test"))
+        if status == "run":
             total[0] += known is None
-        elif test.get("status") == "fail":
+        elif status == "fail":
             total[1] += known is None or known[1] == 0
         else:
             total[2] += 1
