@@ -48,13 +48,13 @@ class Encoder {
   explicit Encoder(nftnl_rule* rule) : rule_(rule) {}
 
   void operator()(const program::MatchEstablished& s) {
+    ct_load(NFT_CT_STATE);
+    mask(&state_established_related, sizeof(state_established_related));
+    cmp_not_zero(sizeof(state_established_related));
     const auto bits = label_bits(s.label_bit);
     ct_load(NFT_CT_LABELS);
     mask(bits.data(), sizeof(bits));
     cmp_not_zero(sizeof(bits));
-    ct_load(NFT_CT_STATE);
-    mask(&state_established_related, sizeof(state_established_related));
-    cmp_not_zero(sizeof(state_established_related));
   }
   void operator()(const program::MatchReply&) {
     ct_load(NFT_CT_DIRECTION);
@@ -129,7 +129,6 @@ class Encoder {
   }
   void operator()(const program::Accept&) { verdict(NF_ACCEPT); }
   void operator()(const program::Drop&) { verdict(NF_DROP); }
-  void operator()(const program::Return&) { verdict(NFT_RETURN); }
   void operator()(const program::Jump& s) { verdict(NFT_JUMP, s.chain.c_str()); }
   void operator()(const program::Goto& s) { verdict(NFT_GOTO, s.chain.c_str()); }
 

@@ -46,7 +46,7 @@ std::string log_words(const Log& log) {
 std::string text_of_statement(const Statement& statement) {
   return std::visit(overloaded{
                         [](const MatchEstablished& s) {
-                          return "ct label " + std::to_string(s.label_bit) + " ct state established,related";
+                          return "ct state established,related ct label " + std::to_string(s.label_bit);
                         },
                         [](const MatchReply&) { return std::string("ct direction reply"); },
                         [](const MatchFamily& s) {
@@ -73,7 +73,6 @@ std::string text_of_statement(const Statement& statement) {
                         [](const Log& s) { return log_words(s); },
                         [](const Accept&) { return std::string("accept"); },
                         [](const Drop&) { return std::string("drop"); },
-                        [](const Return&) { return std::string("return"); },
                         [](const Jump& s) { return "jump " + s.chain; },
                         [](const Goto& s) { return "goto " + s.chain; },
                     },

@@ -30,17 +30,22 @@ std::string deny_chain(Direction d, Why why, Family f) {
   return {};
 }
 
-/// ingress4, egress_reply6
-std::string judge_chain(Direction d, bool reply, Family f) {
-  return with_family(std::string(net::name_of(d)) + (reply ? "_reply" : ""), f);
+/// judge4, ingress_reply6
+std::string way_chain(std::string_view name, bool reply, Family f) {
+  return with_family(std::string(name) + (reply ? "_reply" : ""), f);
 }
 
 std::string meter_of(Direction d, Family f) {
   return d == Direction::egress ? "sources_out" : with_family("sources_in", f);
 }
 
-Chain allowed_chain(const Options& options) {
-  return {"allowed", false, {{ClearClass{}, SetLabel{options.label_bit}, Accept{}}}};
+Rule allow(const Options& options) {
+  return {ClearClass{}, SetLabel{options.label_bit}, Accept{}};
+}
+
+Rule join(Rule first, const Rule& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
 }
 
 /// A limit counts for the rule that holds it, so one for the node must be one rule that all denied packets pass.
@@ -52,75 +57,94 @@ Chain node_limit(const Options& options) {
           {{OverNodeRate{options.log_node_rate, options.log_node_rate * 2}, Count{"over_node"}, Drop{}}}};
 }
 
-/// Counts every packet, then logs what is within the rates: an ingress flood is told apart by its source address, an
-/// egress flood by its pod's interface, for which there is one and whose source address may be forged.
+/// A pod reaches itself whatever policies say. Every other packet is counted, then logged within the rates: an ingress
+/// flood is told apart by its source address, an egress flood by its pod's interface, for which there is one and whose
+/// source address may be forged.
 Chain denied(const Options& options, Direction d, Why why, Family f) {
   const std::string counter = std::string(why == Why::unknown ? "unknown_" : "denied_").append(short_name(d));
   const auto key = d == Direction::ingress ? OverSourceRate::Key::source_address : OverSourceRate::Key::input_interface;
   const OverSourceRate source_rate{key, meter_of(d, f), f, options.log_source_rate, options.log_source_rate * 2};
-  return {deny_chain(d, why, f),
-          false,
-          {{ClearClass{}},
-           {Count{counter}},
-           {source_rate, Count{"over_source"}, Drop{}},
-           {Jump{std::string(node_limit_chain)}},
-           {Log{log_prefix(d, why), options.log_group}},
-           {Drop{}}}};
+  Chain chain{deny_chain(d, why, f), false, {{ClearClass{}}}};
+  if (why != Why::unknown) {
+    chain.rules.push_back(join({MatchSelf{{Shape::self, Direction::ingress, f}}}, allow(options)));
+  }
+  chain.rules.push_back({Count{counter}});
+  chain.rules.push_back({source_rate, Count{"over_source"}, Drop{}});
+  chain.rules.push_back({Jump{std::string(node_limit_chain)}});
+  chain.rules.push_back({Log{log_prefix(d, why), options.log_group}});
+  chain.rules.push_back({Drop{}});
+  return chain;
 }
 
-/// One side's question: the class of the remote end, then the tuples, the most specific first. Returns when allowed.
-/// In a packet of the reply direction source and destination have changed places.
-Chain judging(Direction d, bool reply, Family f) {
-  const bool local_is_source = (d == Direction::egress) != reply;
-  const Side local = local_is_source ? Side::source : Side::destination;
-  const Side remote = local_is_source ? Side::destination : Side::source;
-  const Side port_side = reply ? Side::source : Side::destination;
-  Chain chain{judge_chain(d, reply, f), false, {}};
+/// The ends of a packet. In one of the reply direction source and destination have changed places.
+struct Ends {
+  bool reply;
+  Side originator = reply ? Side::destination : Side::source;
+  Side responder = reply ? Side::source : Side::destination;
+  [[nodiscard]] Side local(Direction d) const { return d == Direction::egress ? originator : responder; }
+  [[nodiscard]] Side remote(Direction d) const { return d == Direction::egress ? responder : originator; }
+};
+
+/// An address of this node's pod ranges that is no known pod's. Known first: most addresses here are, and it is a hash.
+Rule refuse_unknown(Side side, Family f) {
+  const Direction d = side == Side::source ? Direction::egress : Direction::ingress;
+  return {MatchAddress{side, {Shape::known, Direction::ingress, f}, true},
+          MatchAddress{side, {Shape::managed, Direction::ingress, f}}, Goto{deny_chain(d, Why::unknown, f)}};
+}
+
+/// One side's question: the class of the remote end, then the tuples, the most specific first. Both ways end here: the
+/// packet is denied, or goes on to the other side's question, or is allowed.
+Chain judging(const Options& options, Direction d, bool reply, Family f) {
+  const Ends ends{reply};
+  const Rule admitted = d == Direction::egress ? Rule{Goto{way_chain("egress_admitted", reply, f)}} : allow(options);
+  const auto tuple = [&](Shape shape) { return MatchTuple{ends.local(d), ends.responder, {shape, d, f}}; };
+  const LoadClass peer{ends.remote(d), {Shape::peer_class, d, f}};
+  Chain chain{way_chain(net::name_of(d), reply, f), false, {}};
+  if (d == Direction::ingress) chain.rules.push_back(refuse_unknown(ends.originator, f));
   chain.rules.push_back({ClearClass{}});
-  chain.rules.push_back({LoadClass{remote, {Shape::cidr_class, d, f}}});
-  chain.rules.push_back({LoadClass{remote, {Shape::peer_class, d, f}}});
+  chain.rules.push_back(join({peer, tuple(Shape::class_port)}, admitted));
+  chain.rules.push_back({ClearClass{}});
+  chain.rules.push_back({LoadClass{ends.remote(d), {Shape::cidr_class, d, f}}});
+  chain.rules.push_back({peer});
   for (const Shape shape : {Shape::class_port, Shape::class_range, Shape::class_protocol, Shape::class_any,
                             Shape::all_port, Shape::all_range, Shape::all_protocol, Shape::all_any}) {
-    chain.rules.push_back({MatchTuple{local, port_side, {shape, d, f}}, Return{}});
+    chain.rules.push_back(join({tuple(shape)}, admitted));
   }
   chain.rules.push_back({Goto{deny_chain(d, reply ? Why::reply : Why::policy, f)}});
   return chain;
 }
 
+/// The chains of one direction of flows. An isolated side is a known pod's, so its address needs no further look-up.
 /// Both sides are judged before the flow is called allowed. A flow with no isolated side goes on without the label, so
 /// that a policy which comes later judges it.
-std::vector<Rule> both_sides(bool reply, Family f) {
+void add_judge(std::vector<Chain>& all, const Options& options, bool reply, Family f) {
+  const Ends ends{reply};
   const SetId out{Shape::isolated, Direction::egress, f};
   const SetId in{Shape::isolated, Direction::ingress, f};
-  const Side originator = reply ? Side::destination : Side::source;
-  const Side responder = reply ? Side::source : Side::destination;
-  return {{MatchAddress{originator, out}, Jump{judge_chain(Direction::egress, reply, f)}},
-          {MatchAddress{responder, in}, Jump{judge_chain(Direction::ingress, reply, f)}},
-          {MatchAddress{originator, out}, Goto{"allowed"}},
-          {MatchAddress{responder, in}, Goto{"allowed"}}};
-}
-
-Chain judge(Family f) {
-  const SetId managed{Shape::managed, Direction::ingress, f};
-  const SetId known{Shape::known, Direction::ingress, f};
-  Chain chain{with_family("judge", f), false, {}};
-  if (f == Family::ipv6) chain.rules.push_back({MatchNeighbourDiscovery{}, Accept{}});
-  chain.rules.push_back({MatchSelf{{Shape::self, Direction::ingress, f}}, Accept{}});
-  chain.rules.push_back({MatchAddress{Side::source, managed}, MatchAddress{Side::source, known, true},
-                         Goto{deny_chain(Direction::egress, Why::unknown, f)}});
-  chain.rules.push_back({MatchAddress{Side::destination, managed}, MatchAddress{Side::destination, known, true},
-                         Goto{deny_chain(Direction::ingress, Why::unknown, f)}});
-  chain.rules.push_back({MatchReply{}, Goto{with_family("reply", f)}});
-  for (Rule& rule : both_sides(false, f)) chain.rules.push_back(std::move(rule));
-  return chain;
+  const std::string egress = way_chain("egress", reply, f);
+  const std::string ingress = way_chain("ingress", reply, f);
+  all.push_back(judging(options, Direction::ingress, reply, f));
+  all.push_back(
+      {way_chain("egress_admitted", reply, f),
+       false,
+       {{MatchAddress{ends.responder, in}, Goto{ingress}}, refuse_unknown(ends.responder, f), allow(options)}});
+  all.push_back(judging(options, Direction::egress, reply, f));
+  Chain judge{way_chain("judge", reply, f), false, {}};
+  if (!reply) judge.rules.push_back({MatchReply{}, Goto{way_chain("judge", true, f)}});
+  judge.rules.push_back({MatchAddress{ends.originator, out}, Goto{egress}});
+  judge.rules.push_back({MatchAddress{ends.responder, in}, Goto{ingress}});
+  judge.rules.push_back(refuse_unknown(Side::source, f));
+  judge.rules.push_back(refuse_unknown(Side::destination, f));
+  all.push_back(std::move(judge));
 }
 
 Chain forward(const Options& options) {
   return {"forward",
           true,
           {{MatchEstablished{options.label_bit}, Accept{}},
-           {MatchFamily{Family::ipv4}, Goto{with_family("judge", Family::ipv4)}},
-           {MatchFamily{Family::ipv6}, Goto{with_family("judge", Family::ipv6)}}}};
+           {MatchFamily{Family::ipv4}, Goto{"judge4"}},
+           {MatchNeighbourDiscovery{}, Accept{}},
+           {MatchFamily{Family::ipv6}, Goto{"judge6"}}}};
 }
 
 }  // namespace
@@ -149,15 +173,13 @@ std::vector<Meter> meters() {
 }
 
 std::vector<Chain> chains(const Options& options) {
-  std::vector<Chain> all{allowed_chain(options), node_limit(options)};
+  std::vector<Chain> all{node_limit(options)};
   for (const Family f : net::families) {
     for (const Direction d : net::directions) {
       for (const Why why : whys) all.push_back(denied(options, d, why, f));
-      all.push_back(judging(d, false, f));
-      all.push_back(judging(d, true, f));
     }
-    all.push_back({with_family("reply", f), false, both_sides(true, f)});
-    all.push_back(judge(f));
+    add_judge(all, options, true, f);
+    add_judge(all, options, false, f);
   }
   all.push_back(forward(options));
   return all;

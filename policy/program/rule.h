@@ -12,7 +12,7 @@ namespace podfence::program {
 /// Which address of the packet.
 enum class Side : std::uint8_t { source, destination };
 
-/// ct label BIT ct state established,related
+/// ct state established,related ct label BIT: in this order, for a new connection has no label to be loaded
 struct MatchEstablished {
   std::uint8_t label_bit;
 };
@@ -76,7 +76,6 @@ struct Log {
 };
 struct Accept {};
 struct Drop {};
-struct Return {};
 struct Jump {
   std::string chain;
 };
@@ -86,7 +85,7 @@ struct Goto {
 
 using Statement = std::variant<MatchEstablished, MatchReply, MatchFamily, MatchNeighbourDiscovery, MatchAddress,
                                MatchSelf, MatchTuple, ClearClass, LoadClass, SetLabel, Count, OverSourceRate,
-                               OverNodeRate, Log, Accept, Drop, Return, Jump, Goto>;
+                               OverNodeRate, Log, Accept, Drop, Jump, Goto>;
 
 using Rule = std::vector<Statement>;
 

@@ -128,7 +128,6 @@ Tracer::Next Tracer::step(const Statement& statement, State& state) const {
                           return Next::done;
                         },
                         [](const Accept&) { return Next::done; },
-                        [&](const Return&) { return leave(state); },
                         [&](const Jump& s) { return enter(s.chain, state, true); },
                         [&](const Goto& s) { return enter(s.chain, state, false); },
                         [](const auto&) { return Next::go_on; },

@@ -76,14 +76,14 @@ TEST(NftKernel, TellsWhatIsNotIntact) {
         {"nft add set inet podfence foreign { type ipv4_addr\\; }", "set foreign is not ours"},
         {"nft add chain inet podfence foreign", "chain foreign is not ours"},
         {"nft add rule inet podfence forward accept", "chain forward has"},
-        {"nft insert rule inet podfence allowed accept", "chain allowed has"},
+        {"nft insert rule inet podfence ingress4 accept", "chain ingress4 has"},
         {"nft flush chain inet podfence forward", "chain forward has 0 rules"},
         {"nft flush table inet podfence", "has 0 rules"},
         {"nft add table inet podfence { flags dormant\\; }", "dormant"},
         {"nft add chain inet podfence forward { policy drop\\; }", "another hook"},
-        {"h=$(nft -a list chain inet podfence judge6 | sed -n 's/.*icmpv6.*handle //p'); "
-         "nft replace rule inet podfence judge6 handle $h icmpv6 type 133-136 accept",
-         "chain judge6: rule 1 is another one"},
+        {"h=$(nft -a list chain inet podfence forward | sed -n 's/.*icmpv6.*handle //p'); "
+         "nft replace rule inet podfence forward handle $h icmpv6 type 133-136 accept",
+         "chain forward: rule 3 is another one"},
         {"nft add element inet podfence self4 { 10.0.0.1 . 10.0.0.2 }", "self4 has elements that are not ours"},
     };
     auto kernel = open_kernel();

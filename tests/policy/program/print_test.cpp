@@ -94,7 +94,7 @@ TEST(Print, OptionsReachTheRules) {
   Program p;
   p.options = {7, 3, 5, 11};
   const std::string text = print(p);
-  EXPECT_NE(text.find("ct label 3 ct state established,related accept\n"), std::string::npos);
+  EXPECT_NE(text.find("ct state established,related ct label 3 accept\n"), std::string::npos);
   EXPECT_NE(text.find("ct label set 3 accept\n"), std::string::npos);
   EXPECT_NE(text.find("log prefix \"pf1:in:policy\" group 7 snaplen 128\n"), std::string::npos);
   EXPECT_NE(text.find("limit rate over 5/second burst 10 packets }"), std::string::npos);
