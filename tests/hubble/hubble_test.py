@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Our records through the real Hubble CLI. Usage: hubble_test.py PODFENCE BUILD_HUBBLE [-v]"""
+"""Our records through the real Hubble CLI. Usage: hubble_test.py PODFENCE GO_PROGRAMS [-v]"""
 import json
 import os
 import re
@@ -177,5 +177,6 @@ class HostileRecords(unittest.TestCase):
 
 if __name__ == "__main__":
     PODFENCE = os.path.abspath(sys.argv.pop(1))
-    HUBBLE = subprocess.run([os.path.abspath(sys.argv.pop(1))], text=True, stdout=subprocess.PIPE, check=True).stdout.strip()
+    build = [os.path.abspath(sys.argv.pop(1)), os.path.dirname(os.path.abspath(__file__))]
+    HUBBLE = os.path.join(subprocess.run(build, text=True, stdout=subprocess.PIPE, check=True).stdout.strip(), "hubble")
     unittest.main(verbosity=2)
