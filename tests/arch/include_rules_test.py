@@ -25,6 +25,7 @@ EDGES = {
     "enforcer/source": ("enforcer/files", "policy/store"),
     "enforcer/sandbox": ("enforcer/files", "policy/store"),
     "enforcer/sink": ("enforcer/files", "enforcer/flow"),
+    "enforcer/reflector": ("policy/store",),
     "enforcer/install": ("policy/base",),
     "enforcer/agent": (
         "enforcer/kernel",
