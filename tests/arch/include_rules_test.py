@@ -26,6 +26,7 @@ EDGES = {
     "enforcer/sandbox": ("enforcer/files", "policy/store"),
     "enforcer/sink": ("enforcer/files", "enforcer/flow"),
     "enforcer/reflector": ("policy/store",),
+    "enforcer/kubeconfig": ("policy/api",),
     "enforcer/install": ("policy/base",),
     "enforcer/agent": (
         "enforcer/kernel",
@@ -50,7 +51,7 @@ LIBRARIES = {
     "libmnl/": ("enforcer/netlink", "enforcer/kernel", "enforcer/link", "enforcer/conntrack", "enforcer/flow"),
     "yaml-cpp/": ("policy/api",),
     "nlohmann/": ("cni",),
-    "simdjson": ("policy/api", "enforcer/sandbox", "enforcer/flow", "enforcer/sink", "enforcer/install", "enforcer/agent", "enforcer/cli"),
+    "simdjson": ("policy/api", "enforcer/sandbox", "enforcer/flow", "enforcer/sink", "enforcer/kubeconfig", "enforcer/install", "enforcer/agent", "enforcer/cli"),
     "boost/": ("enforcer/sink", "enforcer/agent", "enforcer/cli"),
     "spdlog/": ("enforcer/agent",),
     "fmt/": ("enforcer/agent", "enforcer/cli"),
