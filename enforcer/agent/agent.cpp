@@ -1,7 +1,7 @@
 // The map of the agent: one thread, one io_context.
 //
-//   DirectorySource ──events──► Commits ──► kernel, conntrack      Guard (the pods' host interfaces, anti-spoofing)
-//     (inotify fd)                 ▲ │
+//   Feed (directory or API) ───► Commits ──► kernel, conntrack      Guard (the pods' host interfaces, anti-spoofing)
+//                  events          ▲ │
 //                     addresses    │ └─on_committed──► FlowPipeline, CniRequests, Guard
 //   CniRequests ───────────────────┘
 //
@@ -28,6 +28,7 @@
 #include "enforcer/agent/cni_requests.h"
 #include "enforcer/agent/commits.h"
 #include "enforcer/agent/control.h"
+#include "enforcer/agent/feed.h"
 #include "enforcer/agent/guard.h"
 #include "enforcer/agent/http.h"
 #include "enforcer/agent/metrics.h"
@@ -37,7 +38,6 @@
 #include "enforcer/agent/version.h"
 #include "enforcer/flow/pipeline.h"
 #include "enforcer/sink/shipper.h"
-#include "enforcer/source/directory_source.h"
 #include "policy/base/json_writer.h"
 #include "policy/program/print.h"
 
@@ -49,7 +49,6 @@ using boost::system::error_code;
 using namespace std::chrono_literals;
 using Descriptor = asio::posix::stream_descriptor;
 
-constexpr auto event_pause = 10ms;  // files come in bursts: take them together
 constexpr auto tick = 1s;
 
 /// Differs with every start.
@@ -58,16 +57,7 @@ std::string new_instance() {
   return fmt::format("{:x}", static_cast<std::uint64_t>(now) ^ (static_cast<std::uint64_t>(::getpid()) << 40U));
 }
 
-std::optional<FileProblem> problem_of(const source::FileStatus& file) {
-  if (!file.has_errors() && !file.stale) return std::nullopt;
-  FileProblem problem{file.file, file.stale, {}};
-  for (const auto& diagnostic : file.diagnostics) {
-    if (diagnostic.severity == api::Severity::error) problem.messages.push_back(diagnostic.text());
-  }
-  return problem;
-}
-
-class Agent final : public Answerer, private CniHost, private Commits::Listener, private Pages {
+class Agent final : public Answerer, private CniHost, private Commits::Listener, private Pages, private Feed::Taker {
  public:
   Agent(const Config& config, Explain explain) : config_(config), explain_(explain) {}
 
@@ -77,9 +67,8 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   void take(std::string_view request_json, Reply reply) override;
 
  private:
-  // In: the source's events.
-  void wait_for_source();
-  void take(source::Batch batch);
+  // In: the source's events (Feed::Taker).
+  void take(std::vector<store::Event> events, bool synced) override;
 
   // What follows from commits (Commits::Listener).
   void on_committed(Clock::time_point begin, Clock::time_point end) override;
@@ -133,7 +122,7 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   std::unique_ptr<HttpServer> http_;
   std::string http_error_;
   std::unique_ptr<Commits> commits_;
-  std::optional<source::DirectorySource> source_;
+  std::unique_ptr<Feed> feed_;
   std::optional<flow::FlowPipeline> flows_;
   std::vector<std::unique_ptr<sink::Shipper>> shippers_;
   std::optional<Guard> guard_;
@@ -142,9 +131,7 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   std::optional<CniRequests> cni_;
 
   asio::signal_set signals_{io_, SIGTERM, SIGINT};
-  Descriptor source_fd_{io_};
   Descriptor flows_fd_{io_};
-  asio::steady_timer source_timer_{io_};
   asio::steady_timer tick_timer_{io_};
   bool synced_ = false;
   bool has_read_ = false;  // since the last tick
@@ -152,9 +139,6 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
 
 Result<> Agent::start() {
   activity_.started = Clock::now();
-  const auto directory = source_directory(config_.source);
-  if (!directory) return fail(directory.error());
-
   auto control = Control::listen(io_, config_.socket, *this);  // first: it refuses where another agent runs
   if (!control) return fail(control.error());
   control_ = std::move(*control);
@@ -183,32 +167,18 @@ Result<> Agent::start() {
   }
 
   if (auto opened = open_sandboxes(); !opened) return opened;
-  auto source = source::DirectorySource::open(*directory,
-                                              {.limits = {}, .last_good_directory = config_.state_dir + "/last-good"});
-  if (!source) return fail(std::move(source.error()).in(config_.source));
-  source_.emplace(std::move(*source));
+  auto feed = open_feed(io_, config_, *this);
+  if (!feed) return fail(feed.error());
+  feed_ = std::move(*feed);
 
   serve_pages();
   signals_.async_wait([this](error_code ec, int signal) {
     if (!ec) stop(signal);
   });
-  source_fd_.assign(source_->fd());
-  wait_for_source();
   listen_to_flows();
   after(tick_timer_, tick, [this] { on_tick(); });
-  asio::post(io_, [this] { take(source_->rescan()); });
+  feed_->start();
   return {};
-}
-
-/// While it pauses, the descriptor is readable all the time, and is not waited for.
-void Agent::wait_for_source() {
-  source_fd_.async_wait(Descriptor::wait_read, [this](error_code ec) {
-    if (ec) return;
-    after(source_timer_, event_pause, [this] {
-      take(source_->poll());
-      if (source_fd_.is_open()) wait_for_source();
-    });
-  });
 }
 
 /// Finds again what was plugged in before, so that it is closed or known with the first commit.
@@ -233,14 +203,14 @@ void Agent::change(std::vector<store::Event> events, std::span<const net::IpAddr
   commits_->soon();
 }
 
-void Agent::take(source::Batch batch) {
-  if (!batch.events.empty()) {
-    auto events = sandboxes_->take(std::move(batch.events));
-    flows_->before_change(events);
-    commits_->take(std::move(events));
+void Agent::take(std::vector<store::Event> events, bool synced) {
+  if (!events.empty()) {
+    auto joined = sandboxes_->take(std::move(events));
+    flows_->before_change(joined);
+    commits_->take(std::move(joined));
   }
   has_read_ = true;
-  synced_ = synced_ || batch.synced;
+  synced_ = synced_ || synced;
   if (synced_) commits_->now();
 }
 
@@ -306,9 +276,8 @@ void Agent::stop(int signal) {
   http_.reset();
   commits_->stop();
   flows_->stop(Clock::now(), commits_->started() ? counters() : std::nullopt);
-  for (auto* descriptor : {&source_fd_, &flows_fd_}) {
-    if (descriptor->is_open()) descriptor->release();
-  }
+  feed_->stop();
+  if (flows_fd_.is_open()) flows_fd_.release();
   io_.stop();
 }
 
@@ -316,16 +285,14 @@ StatusInputs Agent::status_inputs() {
   StatusInputs in{.version = version,
                   .reconciler = commits_->reconciler(),
                   .activity = activity_,
-                  .files = {},
+                  .files = feed_->problems(),
                   .source = config_.source,
                   .flows_json = flow::json_of(flows_->stats()),
                   .unguarded = {},
                   .guard_error = {},
                   .sandboxes = sandboxes_.get(),
                   .expects_cni = config_.cni};
-  for (const auto& file : source_->files()) {
-    if (auto problem = problem_of(file)) in.files.push_back(std::move(*problem));
-  }
+  in.types = feed_->types();
   for (const auto& shipper : shippers_) in.sinks.push_back(shipper->stats());
   const install::StateFiles installer(config_.state_dir);
   if (auto state = installer.load(); !state.updated.empty() || !state.problem.empty()) in.installer = std::move(state);

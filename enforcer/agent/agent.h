@@ -11,9 +11,12 @@
 namespace podfence::agent {
 
 struct Config {
-  std::string source;   // "dir:PATH"
-  std::string node;     // this node's name in the cluster
-  std::string cluster;  // a name for flow records; may be empty
+  std::string source;            // "dir:PATH" or "kubernetes"
+  std::string kubeconfig;        // file; "" = KUBECONFIG, and without it the pod's service account
+  std::string context;           // of it; "" = current-context
+  unsigned audit_seconds = 300;  // ask the API server that often how many objects it has
+  std::string node;              // this node's name in the cluster
+  std::string cluster;           // a name for flow records; may be empty
   std::string socket = "/run/podfence/agent.sock";
   std::string state_dir = "/var/lib/podfence";             // what must survive a restart: the account of denied flows
   std::string flow_log = "/var/log/podfence/flows.jsonl";  // "-" = standard output, "" = none
@@ -35,6 +38,8 @@ struct Config {
 
 /// Everything that can be said against a configuration before anything is opened.
 Result<> validate(const Config& config);
+
+bool is_kubernetes(const Config& config);
 
 /// "dir:PATH" -> PATH
 Result<std::string> source_directory(const std::string& source);

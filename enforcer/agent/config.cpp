@@ -9,13 +9,23 @@ namespace podfence::agent {
 Result<std::string> source_directory(const std::string& source) {
   constexpr std::string_view scheme = "dir:";
   if (source.rfind(scheme, 0) != 0 || source.size() == scheme.size()) {
-    return fail(Errc::invalid, "source '" + source + "': expected dir:PATH");
+    return fail(Errc::invalid, "source '" + source + "': expected dir:PATH or kubernetes");
   }
   return source.substr(scheme.size());
 }
 
+bool is_kubernetes(const Config& config) {
+  return config.source == "kubernetes";
+}
+
 Result<> validate(const Config& config) {
-  if (auto directory = source_directory(config.source); !directory) return fail(directory.error());
+  if (!is_kubernetes(config)) {
+    if (auto directory = source_directory(config.source); !directory) return fail(directory.error());
+    if (!config.kubeconfig.empty() || !config.context.empty()) {
+      return fail(Errc::invalid, "kubeconfig, context: they belong to the source kubernetes");
+    }
+  }
+  if (config.audit_seconds == 0) return fail(Errc::invalid, "audit-seconds must be at least 1");
   if (!api::is_dns_subdomain(config.node)) {
     return fail(Errc::invalid, "node '" + config.node + "': expected the node's name, as in spec.nodeName of its pods");
   }

@@ -3,6 +3,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "policy/base/json_writer.h"
@@ -80,6 +81,23 @@ void write_activity(JsonWriter& json, const Activity& activity) {
   json.end_object();
 }
 
+void write_types(JsonWriter& json, const std::vector<WatchedType>& types) {
+  if (types.empty()) return;
+  json.key("kubernetes").begin_array();
+  for (const auto& type : types) {
+    json.begin_object().field("type", type.name).field("state", type.state).field("synced", type.synced);
+    json.field("cursor", type.cursor).field("objects", type.objects);
+    if (type.last_event_age) json.field("last_event_age_seconds", *type.last_event_age);
+    if (type.last_contact_age) json.field("last_contact_age_seconds", *type.last_contact_age);
+    json.field("relists", type.lists == 0 ? 0 : type.lists - 1).field("expired", type.expired);
+    json.field("rollbacks", type.rollbacks).field("missed_events", type.missed_events);
+    if (type.possibly_stale) json.field("possibly_stale", true);
+    if (!type.error.empty()) json.field("error", type.error);
+    json.end_object();
+  }
+  json.end_array();
+}
+
 void write_problems(JsonWriter& json, const StatusInputs& in) {
   json.key("files").begin_array();
   for (const auto& file : in.files) {
@@ -139,8 +157,10 @@ std::string time_text(Clock::time_point t) {
 
 std::string_view state_of(const StatusInputs& in) {
   if (!in.activity.enforcing_since) return "starting";
-  const bool whole =
-      in.files.empty() && in.reconciler.withheld().empty() && in.activity.last_error.empty() && in.guard_error.empty();
+  const bool follows =
+      std::all_of(in.types.begin(), in.types.end(), [](const auto& type) { return type.error.empty(); });
+  const bool whole = follows && in.files.empty() && in.reconciler.withheld().empty() &&
+                     in.activity.last_error.empty() && in.guard_error.empty();
   return whole ? "enforcing" : "degraded";
 }
 
@@ -160,6 +180,7 @@ std::string status_json(const StatusInputs& in) {
   json.field("classes", sizes.classes);
   json.field("attachments", in.sandboxes == nullptr ? 0 : in.sandboxes->attachments().all().size()).end_object();
   write_activity(json, in.activity);
+  write_types(json, in.types);
   write_problems(json, in);
   write_sandboxes(json, in);
   write_pods(json, compiler.cluster(), pods);

@@ -41,6 +41,23 @@ struct FileProblem {
   std::vector<std::string> messages;
 };
 
+/// One type of object that is watched at the API server.
+struct WatchedType {
+  std::string name;
+  std::string state;
+  bool synced = false;
+  std::string cursor;
+  std::size_t objects = 0;
+  std::optional<double> last_event_age = {};  // seconds
+  std::optional<double> last_contact_age = {};
+  std::uint64_t lists = 0;  // the first one, too
+  std::uint64_t expired = 0;
+  std::uint64_t rollbacks = 0;
+  std::uint64_t missed_events = 0;
+  bool possibly_stale = false;
+  std::string error = {};  // of the last request; empty when all is well
+};
+
 struct StatusInputs {
   std::string_view version;
   const Reconciler& reconciler;
@@ -55,6 +72,7 @@ struct StatusInputs {
   std::string http_address = {};                 // of /metrics; empty: none
   std::string http_error = {};                   // why it is not served; empty when all is well
   const sandbox::Registry* sandboxes = nullptr;
+  std::vector<WatchedType> types = {};
   bool expects_cni = false;  // name pods that the plugin did not see even where it saw none
 };
 

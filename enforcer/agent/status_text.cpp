@@ -90,8 +90,25 @@ void write_head(std::string& out, element e) {
                      number_at(e, "/flows/recorded"), number_at(e, "/flows/lost"));
 }
 
+double seconds_at(element e, const char* pointer) {
+  double number = 0;
+  return e.at_pointer(pointer).get(number) == simdjson::SUCCESS ? number : 0;
+}
+
+void write_types(std::string& out, element e) {
+  if (has_list(e, "/kubernetes")) out += "\nKUBERNETES API\n";
+  for (const auto type : list_at(e, "/kubernetes")) {
+    out += fmt::format(
+        "  {:<16} {:<9} {} objects at {}, last event {:.0f} s ago, last contact {:.0f} s ago, {} relists{}\n",
+        text_at(type, "/type"), text_at(type, "/state"), number_at(type, "/objects"), text_at(type, "/cursor"),
+        seconds_at(type, "/last_event_age_seconds"), seconds_at(type, "/last_contact_age_seconds"),
+        number_at(type, "/relists"), flag_at(type, "/possibly_stale") ? ", may be behind" : "");
+    if (const auto error = text_at(type, "/error"); !error.empty()) out += fmt::format("    ERROR {}\n", error);
+  }
+}
+
 void write_problems(std::string& out, element e) {
-  if (has_list(e, "/files")) out += "\nFILES WITH ERRORS\n";
+  if (has_list(e, "/files")) out += "\nFILES AND OBJECTS WITH ERRORS\n";
   for (const auto file : list_at(e, "/files")) {
     out += fmt::format("  {}{}\n", text_at(file, "/file"),
                        flag_at(file, "/last_good_content") ? ": its last good content is enforced" : "");
@@ -148,6 +165,7 @@ Result<std::string> status_text(std::string_view json) {
   if (const auto error = text_at(e, "/error"); !error.empty()) return fail(Errc::refused, error);
   std::string out;
   write_head(out, e);
+  write_types(out, e);
   write_problems(out, e);
   write_objects(out, e);
   return out;

@@ -71,6 +71,9 @@ agent::ExplainAnswer explain_for_agent(const store::Cluster& cluster, const agen
 /// --dry-run: the agent's own path from the source to the kernel port, with a printer in the kernel's place.
 int print_ruleset(const agent::Config& config) {
   if (auto valid = agent::validate(config); !valid) return report_error(valid.error());
+  if (agent::is_kubernetes(config)) {
+    return report_error(Error(Errc::invalid, "dry-run: prints what a directory says: expected --source dir:PATH"));
+  }
   auto source = source::DirectorySource::open(*agent::source_directory(config.source));
   if (!source) return report_error(source.error());
   const auto batch = source->rescan();
@@ -151,7 +154,13 @@ void add_socket(CLI::App& command, Arguments& a) {
 void add_agent(CLI::App& app, Arguments& a) {
   auto& c = *app.add_subcommand("agent", "Enforces the policies for this node's pods");
   auto& config = a.agent;
-  c.add_option("--source", config.source, "Where objects come from: dir:PATH")->required();
+  c.add_option("--source", config.source, "Where objects come from: dir:PATH or kubernetes")->required();
+  c.add_option("--kubeconfig", config.kubeconfig,
+               "For kubernetes: how to reach the API server (default: KUBECONFIG, or the pod's service account)");
+  c.add_option("--context", config.context, "Of the kubeconfig (default: its current-context)");
+  c.add_option("--audit-seconds", config.audit_seconds,
+               "Ask the API server that often, up to twice that, how many objects it has")
+      ->capture_default_str();
   c.add_option("--node", config.node, "This node's name, as in spec.nodeName of its pods")->required();
   c.add_option("--cluster", config.cluster, "A name of the cluster, for flow records");
   c.add_option("--socket", config.socket, "Where status and explain ask; in a directory of mode 0700")

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "policy/api/duplicate_keys.h"
 #include "policy/api/parts.h"
 #include "policy/api/pool.h"
 #include "policy/api/yaml_reader.h"
@@ -33,50 +34,12 @@ bool is_same_group(const KindName& kind, std::string_view version) {
          version.find('/') == std::string_view::npos;
 }
 
-/// Finds a key that an object has twice: which one would count is not defined.
-class DuplicateKeys {
- public:
-  /// The path and line of the first one found.
-  std::optional<Error> find(const Value& value) {
-    if (value.is_array()) {
-      value.each_item([&](const Value& item) { descend(item); });
-    } else if (value.is_object()) {
-      std::vector<std::string_view> keys;
-      value.each_field([&](std::string_view key, const Value& field) {
-        keys.push_back(key);
-        descend(field);
-      });
-      std::sort(keys.begin(), keys.end());
-      const auto twice = std::adjacent_find(keys.begin(), keys.end());
-      if (twice != keys.end() && !found_) found_ = refuse(value, *twice);
-    }
-    return found_;
-  }
-
- private:
-  void descend(const Value& value) {
-    if (!found_ && (value.is_array() || value.is_object())) find(value);
-  }
-
-  static Error refuse(const Value& value, std::string_view key) {
-    std::size_t line = 0;
-    value.each_field([&](std::string_view name, const Value& field) {
-      if (name == key) line = field.line();  // the last one
-    });
-    std::string where = line == 0 ? "" : "line " + std::to_string(line) + ": ";
-    const std::string path = value.path();
-    return {Errc::invalid, where + (path.empty() ? "" : path + ": ") + "the key " + quote(key) + " is there twice"};
-  }
-
-  std::optional<Error> found_;
-};
-
 class Decoder {
  public:
   explicit Decoder(std::string_view file) : report_(file) {}
 
   Result<> document(const Value& root, std::size_t number) {
-    if (auto twice = DuplicateKeys().find(root)) return fail(*std::move(twice));
+    if (auto twice = find_duplicate_key(root)) return fail(*std::move(twice));
     document_ = number;
     report_.enter(document_, 0);
     if (!root.given()) return {};  // an empty document

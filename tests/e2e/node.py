@@ -154,13 +154,15 @@ class Node:
 
     # The agent ---------------------------------------------------------------------------------------------------
 
-    def start_agent(self, *more):
+    def start_agent(self, *more, source=None, enforces=True):
         with open(os.path.join(self.directory, "agent.log"), "a", encoding="utf-8") as log:
             self.agent = subprocess.Popen(
-                ["ip", "netns", "exec", self.netns, self.binary, "agent", "--source", f"dir:{self.objects}", "--node",
-                 "node-a", "--socket", self.socket, "--state-dir", self.state, "--flow-log", self.flow_log, *more],
+                ["ip", "netns", "exec", self.netns, self.binary, "agent", "--source", source or f"dir:{self.objects}",
+                 "--node", "node-a", "--socket", self.socket, "--state-dir", self.state, "--flow-log", self.flow_log,
+                 *more],
                 stdout=log, stderr=log)
-        self.until(lambda: self.status().get("enforcing_since"), "the agent enforces")
+        key = "enforcing_since" if enforces else "state"
+        self.until(lambda: self.status().get(key), "the agent enforces" if enforces else "the agent answers", 30)
 
     def end_agent(self, how=signal.SIGTERM):
         self.agent.send_signal(how)

@@ -1,0 +1,39 @@
+#pragma once
+// One GET over TLS, HTTP/1.1, on a connection of its own; its answer piece by piece as it comes. Never a redirect, no
+// encoding asked for, a header of at most 64 KiB. A peer that is gone is noticed within 45 s.
+#include <boost/asio/io_context.hpp>
+#include <memory>
+#include <string>
+
+#include "enforcer/kube/tls.h"
+#include "enforcer/reflector/exchange.h"
+
+namespace podfence::kube {
+
+struct Call {
+  std::string host;
+  std::string port;
+  std::string server_name;  // for the certificate
+  bool insecure = false;
+  std::string target;
+  std::string authorization;
+  std::string user_agent;
+};
+
+class HttpExchange {
+ public:
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    virtual void on_head(const reflector::Head& head) = 0;
+    virtual void on_bytes(std::string_view bytes) = 0;
+    virtual void on_close(const reflector::Closed& closed) = 0;
+  };
+
+  /// The listener hears nothing before this returns, and nothing after cancel().
+  static std::shared_ptr<HttpExchange> open(boost::asio::io_context& io, TlsContext tls, Call call, Listener& listener);
+  virtual ~HttpExchange() = default;
+  virtual void cancel() = 0;
+};
+
+}  // namespace podfence::kube

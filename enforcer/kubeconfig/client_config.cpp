@@ -1,0 +1,155 @@
+#include "enforcer/kubeconfig/client_config.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+namespace podfence::kubeconfig {
+namespace {
+
+bool is_port(std::string_view text) {
+  unsigned short number = 0;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), number);
+  return read.ec == std::errc() && read.ptr == text.data() + text.size() && number != 0;
+}
+
+int base64_value(char c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (c >= '0' && c <= '9') return c - '0' + 52;
+  if (c == '+') return 62;
+  return c == '/' ? 63 : -1;
+}
+
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> parts;
+  std::size_t from = 0;
+  while (from <= list.size()) {
+    const auto colon = std::min(list.find(':', from), list.size());
+    if (colon > from) parts.push_back(list.substr(from, colon - from));
+    from = colon + 1;
+  }
+  return parts;
+}
+
+}  // namespace
+
+Result<ClientConfig> load(const Choice& choice, const Environment& environment) {
+  if (!choice.file.empty()) return from_files({choice.file}, choice.context);
+  if (const auto list = environment("KUBECONFIG"); list && !list->empty()) {
+    return from_files(split(*list), choice.context);
+  }
+  if (!choice.context.empty()) {
+    return fail(Errc::invalid, "context '" + choice.context + "': needs --kubeconfig or KUBECONFIG");
+  }
+  return in_cluster(environment, service_account_directory);
+}
+
+Result<ClientConfig> in_cluster(const Environment& environment, const std::string& directory) {
+  const auto host = environment("KUBERNETES_SERVICE_HOST");
+  const auto port = environment("KUBERNETES_SERVICE_PORT");
+  if (!host || host->empty() || !port || port->empty()) {
+    return fail(Errc::not_found,
+                "no API server is known: expected --kubeconfig, KUBECONFIG, or KUBERNETES_SERVICE_HOST and "
+                "KUBERNETES_SERVICE_PORT as in a pod");
+  }
+  if (!is_port(*port)) return fail(Errc::invalid, "KUBERNETES_SERVICE_PORT '" + *port + "': expected a port");
+  ClientConfig config;
+  config.origin = "service account in " + directory;
+  config.host = config.server_name = *host;
+  config.port = *port;
+  config.ca.file = directory + "/ca.crt";
+  config.token.file = directory + "/token";
+  return config;
+}
+
+Result<> parse_server(const std::string& url, ClientConfig& config) {
+  const auto refused = [&](const char* why) { return fail(Errc::invalid, "server '" + url + "': " + why); };
+  constexpr std::string_view scheme = "https://";
+  std::string_view rest = url;
+  if (!rest.starts_with(scheme)) return refused("expected https://HOST[:PORT]");
+  rest.remove_prefix(scheme.size());
+  for (const char c : rest) {
+    if (c <= ' ' || c >= 0x7f || c == '@' || c == '?' || c == '#')
+      return refused("expected https://HOST[:PORT][/PATH]");
+  }
+  const auto slash = std::min(rest.find('/'), rest.size());
+  auto authority = rest.substr(0, slash);
+  config.base_path = rest.substr(slash);
+  while (config.base_path.ends_with('/')) config.base_path.pop_back();
+  config.port = "443";
+  const auto bracket = authority.find(']');
+  const auto colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
+  if (colon != std::string_view::npos) {
+    config.port = authority.substr(colon + 1);
+    if (!is_port(config.port)) return refused("expected a port from 1 to 65535");
+    authority = authority.substr(0, colon);
+  }
+  if (bracket != std::string_view::npos) {
+    if (authority.size() < 3 || authority.front() != '[' || authority.back() != ']') return refused("expected [IPv6]");
+    authority = authority.substr(1, authority.size() - 2);
+  }
+  if (authority.empty()) return refused("expected a host");
+  config.host = config.server_name = authority;
+  return {};
+}
+
+Result<std::string> decode_base64(std::string_view text) {
+  std::string out;
+  unsigned bits = 0;
+  int count = 0;
+  std::size_t digits = 0;
+  bool ended = false;
+  for (const char c : text) {
+    if (c == '\n' || c == '\r' || c == ' ') continue;
+    ++digits;
+    if (c == '=') {
+      ended = true;
+      continue;
+    }
+    const int value = base64_value(c);
+    if (value < 0 || ended) return fail(Errc::invalid, "is no base64");
+    bits = (bits << 6U) | static_cast<unsigned>(value);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    out += static_cast<char>((bits >> static_cast<unsigned>(count)) & 0xffU);
+  }
+  if (digits % 4 != 0) return fail(Errc::invalid, "is no base64: its length is no multiple of 4");
+  return out;
+}
+
+Result<std::string> read_file(const std::string& path, std::size_t most_bytes) {
+  const auto failed = [&](const char* what) {
+    return fail(errno == ENOENT ? Errc::not_found : Errc::io, path + ": " + what + std::strerror(errno));
+  };
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return failed("");
+  struct stat st {};
+  if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+    ::close(fd);
+    return fail(Errc::invalid, path + ": is no regular file");
+  }
+  std::string text;
+  std::array<char, 16384> buffer{};
+  while (true) {
+    const auto got = ::read(fd, buffer.data(), buffer.size());
+    if (got <= 0) {
+      ::close(fd);
+      if (got < 0) return failed("cannot be read: ");
+      return text;
+    }
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+    if (text.size() > most_bytes) {
+      ::close(fd);
+      return fail(Errc::limit, path + ": larger than " + std::to_string(most_bytes) + " bytes");
+    }
+  }
+}
+
+}  // namespace podfence::kubeconfig

@@ -1,0 +1,32 @@
+#pragma once
+// One GET request and its answer, as the machines of this folder ask for it and hear of it. Who carries it out calls
+// on_response_head once, on_bytes as often as bytes come, on_close once; nothing after the machine has closed it.
+#include <chrono>
+#include <optional>
+#include <string>
+
+namespace podfence::reflector {
+
+struct Request {
+  std::string target;    // path and query
+  bool watches = false;  // the answer does not end soon
+};
+
+struct Head {
+  unsigned status = 0;
+  std::string content_type;
+  std::optional<std::chrono::seconds> retry_after;
+  std::string flow_schema;  // X-Kubernetes-PF-FlowSchema-UID: who was throttled as what
+};
+
+struct Closed {
+  bool whole = false;  // the body ended as HTTP says; otherwise it was cut, or there was no answer
+  std::string why;
+};
+
+/// Whether the one that reads JSON can read it. Another encoding has another reader: issue 5.
+inline bool is_json(const Head& head) {
+  return head.content_type == "application/json" || head.content_type.rfind("application/json;", 0) == 0;
+}
+
+}  // namespace podfence::reflector
