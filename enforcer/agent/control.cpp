@@ -40,10 +40,11 @@ Result<> prepare_directory(const std::filesystem::path& directory) {
   if (::lstat(directory.c_str(), &info) != 0) return fail(Errc::io, directory.string() + ": " + system_error());
   if (!S_ISDIR(info.st_mode)) return fail(Errc::invalid, directory.string() + ": is not a directory");
   if (info.st_uid != ::geteuid()) return fail(Errc::permission, directory.string() + ": belongs to another user");
-  if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return fail(Errc::permission, directory.string() + ": is open to others; its mode must be 0700");
-  }
-  return {};
+  if ((info.st_mode & (S_IRWXG | S_IRWXO)) == 0) return {};
+  // As a kubelet makes the folder of a hostPath. One with anything in it may be somebody else's and is left alone.
+  const auto empty = [&] { return std::filesystem::is_empty(directory, ec) && !ec; };
+  if (empty() && ::chmod(directory.c_str(), S_IRWXU) == 0 && empty()) return {};
+  return fail(Errc::permission, directory.string() + ": is open to others and not empty; its mode must be 0700");
 }
 
 Result<sockaddr_un> address_of(const std::string& path) {

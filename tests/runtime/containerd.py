@@ -1,12 +1,9 @@
 """Debian's containerd with everything of it below one directory, and an image made of one program."""
-import hashlib
-import io
-import json
 import os
 import subprocess
-import tarfile
 
 from cri import Cri
+from image import write_image
 
 CONFIG = """version = 2
 root = "{root}/root"
@@ -33,29 +30,6 @@ bin_dir = "{bin_dir}"
 conf_dir = "{conf_dir}"
 max_conf_num = 1
 """
-
-
-def _add(archive, name, data, mode=0o644):
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = len(data), mode
-    archive.addfile(entry, io.BytesIO(data))
-
-
-def write_image(file, tag, program, arguments):
-    """A docker archive, which containerd and podman read: one layer with one program."""
-    layer = io.BytesIO()
-    with open(program, "rb") as source, tarfile.open(fileobj=layer, mode="w") as archive:
-        _add(archive, os.path.basename(program), source.read(), 0o755)
-    config = json.dumps({
-        "architecture": "amd64", "os": "linux",
-        "config": {"Entrypoint": ["/" + os.path.basename(program)], "Cmd": list(arguments)},
-        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer.getvalue()).hexdigest()]},
-    }).encode()  # fmt: skip
-    manifest = [{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}]
-    with tarfile.open(file, "w") as archive:
-        _add(archive, "layer.tar", layer.getvalue())
-        _add(archive, "config.json", config)
-        _add(archive, "manifest.json", json.dumps(manifest).encode())
 
 
 class Containerd:

@@ -27,7 +27,7 @@ def _cgroups():
         return [line.split()[1] for line in mounts if line.split()[2] in ("cgroup", "cgroup2")]
 
 
-def _remove_cgroups():
+def remove_cgroups():
     """This process's, and those of runs that were killed."""
     for path in [os.path.join(root, name) for root in _cgroups() for name in os.listdir(root) if name.startswith(PREFIX)]:
         owner = path.rsplit("-", 1)[1]
@@ -58,7 +58,7 @@ def enter():
         done = subprocess.run(command, env={**os.environ, MARK: name},
                               preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
     finally:
-        _remove_cgroups()
+        remove_cgroups()
     sys.exit(done.returncode)
 
 

@@ -13,7 +13,7 @@ import unittest
 import case
 import host as hosts
 from case import ONE_PEER, OPTIONS, both
-from containerd import write_image
+from image import write_image
 from host import ALLOWED, OUTSIDE, Host, pod_object
 from wire import Wire
 

@@ -61,6 +61,7 @@ build() { # package...
     say "$NAME: built $package in $((SECONDS - begin)) s"
   done
   mv "$PROGRAMS/new"/* "$PROGRAMS"
+  rmdir "$PROGRAMS/new"
   touch "$PROGRAMS/complete"
 }
 

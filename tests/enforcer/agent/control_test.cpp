@@ -154,10 +154,19 @@ TEST_F(ControlSocket, takes_a_directory_that_is_as_it_should_be) {
 
 TEST_F(ControlSocket, refuses_a_directory_that_is_open_to_others) {
   fs::create_directory(directory_);
+  std::ofstream(directory_ / "theirs") << "x";
   for (const mode_t mode : {0755U, 0710U, 0701U, 0770U, 0702U}) {
     ::chmod(directory_.c_str(), mode);
     EXPECT_EQ(refusal(), Errc::permission) << mode;
+    EXPECT_EQ(fs::status(directory_).permissions(), static_cast<fs::perms>(mode));
   }
+}
+
+TEST_F(ControlSocket, closes_an_empty_directory_to_others) {
+  fs::create_directory(directory_);
+  ::chmod(directory_.c_str(), 0755);
+  EXPECT_TRUE(listen());
+  EXPECT_EQ(fs::status(directory_).permissions(), fs::perms::owner_all);
 }
 
 TEST_F(ControlSocket, refuses_a_directory_of_another_user) {

@@ -1,0 +1,74 @@
+"""Podfence on the cluster, as its users install it: the image of deploy/image, the manifests of deploy/kustomize."""
+import json
+import os
+import shutil
+import subprocess
+
+from control_plane import until
+
+from image import write_folder_image  # from tests/runtime
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+IMAGE = "localhost/podfence:test"
+SYSTEM = "kube-system"
+
+
+class Podfence:
+    def __init__(self, cluster, program, plugin):
+        self.cluster = cluster
+        prefix, root = os.path.join(cluster.root, "prefix"), os.path.join(cluster.root, "rootfs")
+        for source, name in ((program, "bin/podfence"), (plugin, "lib/cni/podfence-cni")):
+            os.makedirs(os.path.dirname(os.path.join(prefix, name)), exist_ok=True)
+            shutil.copy(source, os.path.join(prefix, name))
+        subprocess.run([os.path.join(ROOT, "deploy", "image", "rootfs.sh"), prefix, root], check=True)
+        archive = os.path.join(cluster.root, "podfence.tar")
+        write_folder_image(archive, IMAGE, root, "/bin/podfence")
+        for node in cluster.nodes:
+            node.import_image(archive)
+        self.overlay = os.path.join(cluster.root, "kustomize")
+        shutil.copytree(os.path.join(ROOT, "deploy", "kustomize"), self.overlay)
+        with open(os.path.join(self.overlay, "kustomization.yaml"), "a", encoding="utf-8") as file:
+            name, tag = IMAGE.split(":")
+            file.write(f"images: [{{name: podfence, newName: {name}, newTag: {tag}}}]\n")
+
+    def install(self):
+        self.cluster.kubectl("apply", "-k", self.overlay)
+        self.until_ready()
+
+    def pods(self):
+        """Of the DaemonSet, by node."""
+        pods = self.cluster.api().list("pods", SYSTEM)
+        return {p["spec"]["nodeName"]: p for p in pods if p["metadata"]["labels"].get("app.kubernetes.io/name") == "podfence"
+                and "nodeName" in p["spec"]}  # fmt: skip
+
+    def until_ready(self):
+        def ready():
+            pods = self.pods()
+            return len(pods) == len(self.cluster.nodes) and all(
+                all(c["ready"] for c in p["status"].get("containerStatuses", [{"ready": False}])) for p in pods.values())
+
+        try:
+            until(ready, "podfence is ready on every node", 120)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.words()}") from error
+        for node in self.cluster.nodes:
+            until(lambda node=node: "podfence-cni" in self.first_list(node), f"{node.name}: the plugin is in the chain")
+
+    def words(self):
+        """What the pods say of themselves."""
+        parts = [self.cluster.kubectl("get", "pods", "-n", SYSTEM, "-o", "wide", check=False).stdout,
+                 self.cluster.kubectl("describe", "pods", "-n", SYSTEM, check=False).stdout[-4000:]]
+        for pod in self.pods().values():
+            for container in ("agent", "install-cni"):
+                parts.append(self.cluster.kubectl("logs", "-n", SYSTEM, pod["metadata"]["name"], "-c", container, "--tail=30",
+                                                  check=False).stdout)
+        return "\n".join(parts)
+
+    @staticmethod
+    def first_list(node):
+        return node.run("sh", "-c", "cat $(ls /etc/cni/net.d/*.conflist | head -n 1)").stdout
+
+    def status(self, node):
+        pod = self.pods()[node.name]["metadata"]["name"]
+        answer = self.cluster.kubectl("exec", "-n", SYSTEM, pod, "-c", "agent", "--", "/bin/podfence", "status", "-o", "json")
+        return json.loads(answer.stdout)
