@@ -62,6 +62,7 @@ class Reflector {
   void end_exchange();
   void close(Actions& out);
   Duration pause(Time now, std::optional<std::chrono::seconds> at_least = {});
+  Duration pause_before_list(Time now);
 
   // Answers that are none.
   void judge_refusal(Actions& out, Time now);
@@ -83,7 +84,7 @@ class Reflector {
   void take_change(Actions& out, const api::WatchEvent& event, Time now);
   bool take_initial(Actions& out, const api::WatchEvent& event, Time now);
   void judge_error(Actions& out, const api::Status& status, Time now);
-  void end_watch(Actions& out, Time now);
+  void end_watch(Actions& out, const Closed& closed, Time now);
   void advance(const std::string& revision);
   void check_count(const std::string& revision, bool before);
   void judge_count(Actions& out, Time now);
@@ -122,6 +123,7 @@ class Reflector {
   ListReader list_;
   FrameReader frames_;
 
+  std::optional<Time> last_expired_;         // a watch whose cursor was
   std::optional<Time> server_errors_since_;  // ERROR events with code 500 on this cursor
   std::optional<Time> full_audit_at_;
   bool audits_ = false;  // the list that is open was asked for by an audit

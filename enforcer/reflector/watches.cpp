@@ -64,6 +64,9 @@ void Reflector::judge_error(Actions& out, const api::Status& status, Time now) {
   if (status.code == 500) {
     if (!server_errors_since_) server_errors_since_ = now;
     if (now - *server_errors_since_ > longest_server_errors) relist(From::seen);
+  } else if (status.code == 410) {
+    relist(From::seen);
+    return ask_after(pause_before_list(now), now);
   } else if (status.code != 429) {
     relist(From::seen);
   }
@@ -73,7 +76,8 @@ void Reflector::judge_error(Actions& out, const api::Status& status, Time now) {
 }
 
 /// Servers end watches all the time, clean or not. One that ends at once is not asked for at once again.
-void Reflector::end_watch(Actions& out, Time now) {
+void Reflector::end_watch(Actions& out, const Closed& closed, Time now) {
+  if (!closed.whole) status_.error = closed.why.empty() ? "the watch was cut" : closed.why;
   if (events_of_watch_ == 0 && now - asked_at_ < very_short_watch) {
     status_.error = "a very short watch";
     return ask_after(pause(now), now);
