@@ -3,8 +3,20 @@
 
 #include "enforcer/reflector/revision.h"
 #include "enforcer/reflector/times.h"
+#include "policy/api/proto_json.h"
 
 namespace podfence::reflector {
+
+namespace {
+
+/// A refusal may be JSON, protobuf, or no Status at all.
+api::Status status_in(const std::string& body) {
+  const bool is_message = body.starts_with(api::proto_magic);
+  const auto json = is_message ? api::status_from_proto(body).value_or("") : body;
+  return api::decode_status(json).value_or(api::Status{});
+}
+
+}  // namespace
 
 std::string_view name_of(State state) {
   switch (state) {
@@ -88,10 +100,12 @@ void Reflector::ask(Actions& out, Time now) {
   refusal_.clear();
   list_ = {};
   frames_ = {};
+  proto_list_ = {};
+  proto_frames_ = {};
   if (lists && next_page_.empty()) held_.begin_list();
   if (status_.state != State::absent) status_.state = watches_next_ ? State::waiting : State::listing;
-  out.request =
-      Request{lists ? target_of_list(open_way_) : target_of_watch(), watches_next_ || open_way_ == Way::watch_list};
+  out.request = Request{lists ? target_of_list(open_way_) : target_of_watch(),
+                        watches_next_ || open_way_ == Way::watch_list, true};
 }
 
 void Reflector::ask_after(Duration pause, Time now) {
@@ -168,11 +182,12 @@ Actions Reflector::on_timer(Time now) {
 Actions Reflector::on_response_head(const Head& head, Time now) {
   Actions out;
   head_ = head;
+  proto_ = is_proto(head);
   last_byte_ = now;
   status_.last_contact = now;
   if (head.status != 200) {
     step_ = Step::refused;
-  } else if (!is_json(head)) {
+  } else if (!is_json(head) && !is_proto(head)) {
     close(out);
     fail(out, "answers with content of type '" + head.content_type.substr(0, 100) + "'", now);
   } else if (open_watch_) {
@@ -233,7 +248,7 @@ void Reflector::fail(Actions& out, std::string why, Time now) {
 }
 
 void Reflector::judge_refusal(Actions& out, Time now) {
-  auto status = api::decode_status(refusal_).value_or(api::Status{});
+  auto status = status_in(refusal_);
   status.code = static_cast<int>(head_.status);
   if (status.message.empty()) status.message = printable(refusal_.substr(0, 200));
   status_.error = "answered " + std::to_string(status.code) + (status.message.empty() ? "" : ": " + status.message);

@@ -14,6 +14,7 @@
 #include "enforcer/reflector/exchange.h"
 #include "enforcer/reflector/held.h"
 #include "enforcer/reflector/pace.h"
+#include "enforcer/reflector/proto_stream.h"
 #include "enforcer/reflector/resource.h"
 #include "enforcer/reflector/scan.h"
 
@@ -75,6 +76,7 @@ class Reflector {
   // Lists.
   void take_list(Actions& out, std::string_view bytes, Time now);
   void end_list_body(Actions& out, Time now);
+  Result<api::ListMeta> list_meta() const;
   void complete(Actions& out, const std::string& revision, Time now);
   void fall_back_to_list(Actions& out, const std::string& why, Time now);
 
@@ -120,8 +122,11 @@ class Reflector {
   bool warned_ = false;
   Head head_;
   std::string refusal_;
+  bool proto_ = false;  // how the answer is written
   ListReader list_;
   FrameReader frames_;
+  ProtoListReader proto_list_;
+  ProtoFrameReader proto_frames_;
 
   std::optional<Time> last_expired_;         // a watch whose cursor was
   std::optional<Time> server_errors_since_;  // ERROR events with code 500 on this cursor

@@ -2,11 +2,13 @@
 #include "enforcer/reflector/reflector.h"
 #include "enforcer/reflector/revision.h"
 #include "enforcer/reflector/times.h"
+#include "policy/api/proto_json.h"
 
 namespace podfence::reflector {
 
 void Reflector::take_frames(Actions& out, std::string_view bytes, Time now) {
-  const auto taken = frames_.take(bytes, [&](std::string_view frame) { return take_event(out, frame, now); });
+  const auto take = [&](std::string_view frame) { return take_event(out, frame, now); };
+  const auto taken = proto_ ? proto_frames_.take(bytes, take) : frames_.take(bytes, take);
   if (taken) return;
   close(out);
   relist(from_);
@@ -15,7 +17,10 @@ void Reflector::take_frames(Actions& out, std::string_view bytes, Time now) {
 
 /// False: the rest of the stream is not wanted.
 bool Reflector::take_event(Actions& out, std::string_view frame, Time now) {
-  const auto event = held_.decoder().event(frame);
+  Result<std::string> text;
+  if (proto_) text = api::event_from_proto(resource_.kind, frame);
+  Result<api::WatchEvent> event = podfence::fail(Errc::invalid, "no protobuf");
+  if (text) event = held_.decoder().event(proto_ ? std::string_view(*text) : frame);
   if (!event) {
     close(out);
     relist(from_);
