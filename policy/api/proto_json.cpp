@@ -318,14 +318,14 @@ Result<bool> read_proto_field(std::string_view& bytes, ProtoField& field) {
     return broken();
   };
   std::uint64_t tag = 0;
-  if (const auto whole = varint(tag); !whole || !*whole) return whole;
+  if (auto whole = varint(tag); !whole || !*whole) return whole;
   field.number = static_cast<unsigned>(tag >> 3U);
   field.wire_type = static_cast<unsigned>(tag & 7U);
   if (field.number == 0 || tag >> 32U != 0) return broken();
   if (field.wire_type == 1 || field.wire_type == 5) {
     field.value = field.wire_type == 1 ? 8 : 4;
   } else if (field.wire_type == 0 || field.wire_type == 2) {
-    if (const auto whole = varint(field.value); !whole || !*whole) return whole;
+    if (auto whole = varint(field.value); !whole || !*whole) return whole;
   } else {
     return broken();
   }

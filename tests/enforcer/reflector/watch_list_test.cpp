@@ -4,9 +4,9 @@
 namespace podfence::test {
 namespace {
 
-std::string initial(const std::vector<PodText>& pods_) {
+std::string initial(const std::vector<PodText>& items) {
   std::string out;
-  for (const auto& pod : pods_) out += event("ADDED", pod);
+  for (const auto& pod : items) out += event("ADDED", pod);
   return out;
 }
 
