@@ -177,6 +177,30 @@ void write_flows(Exposition& out, const StatusInputs& in, const flow::PipelineSt
   }
 }
 
+/// Nothing for a directory.
+void write_api(Exposition& out, const std::vector<WatchedType>& types) {
+  if (types.empty()) return;
+  const auto each = [&](const auto& value) {
+    for (const auto& type : types) out.sample(value(type), {{"type", type.name}});
+  };
+  out.gauge("podfence_kubernetes_synced", "1 once the type has been listed.");
+  each([](const auto& type) { return std::uint64_t{type.synced}; });
+  out.gauge("podfence_kubernetes_watching", "1 while a watch is open.");
+  each([](const auto& type) { return std::uint64_t{type.state == "watching"}; });
+  out.gauge("podfence_kubernetes_objects", "Objects that are known.");
+  each([](const auto& type) { return std::uint64_t{type.objects}; });
+  out.gauge("podfence_kubernetes_last_contact_age_seconds", "Since the API server said anything of the type.");
+  for (const auto& type : types) {
+    if (type.last_contact_age) out.sample(*type.last_contact_age, {{"type", type.name}});
+  }
+  out.counter("podfence_kubernetes_relists_total", "Lists after the first one.");
+  each([](const auto& type) { return type.lists == 0 ? type.lists : type.lists - 1; });
+  out.counter("podfence_kubernetes_rollbacks_total", "Times that the server's history went back.");
+  each([](const auto& type) { return type.rollbacks; });
+  out.counter("podfence_kubernetes_missed_events_total", "Changes that no event told of.");
+  each([](const auto& type) { return type.missed_events; });
+}
+
 }  // namespace
 
 std::string metrics_text(const MetricsInputs& in) {
@@ -186,6 +210,7 @@ std::string metrics_text(const MetricsInputs& in) {
   write_generations(out, in.status);
   write_denied(out, in.flows);
   write_flows(out, in.status, in.flows);
+  write_api(out, in.status.types);
   write_process(out, in.status.activity);
   return out.text();
 }

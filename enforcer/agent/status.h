@@ -46,7 +46,7 @@ struct WatchedType {
   std::string name;
   std::string state;
   bool synced = false;
-  std::string cursor;
+  std::string cursor = {};
   std::size_t objects = 0;
   std::optional<double> last_event_age = {};  // seconds
   std::optional<double> last_contact_age = {};

@@ -62,7 +62,7 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
     const bool v6 = call_.host.find(':') != std::string::npos;
     request_.set(http::field::host, (v6 ? "[" + call_.host + "]" : call_.host) + ":" + call_.port);
     request_.set(http::field::user_agent, call_.user_agent);
-    request_.set(http::field::accept, "application/json");
+    request_.set(http::field::accept, call_.accept);
     if (!call_.authorization.empty()) request_.set(http::field::authorization, call_.authorization);
     request_.keep_alive(false);
     parser_.body_limit(boost::none);
@@ -70,27 +70,26 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
   }
 
  private:
-  /// Calls `then` with what the operation gave, or says why it failed; nothing after cancel().
+  /// Calls `then` after the operation, or says why it failed; nothing after cancel().
   template <class Then>
   auto step(Then then, std::string what) {
-    return [self = shared_from_this(), then = std::move(then), what = std::move(what)](error_code ec,
-                                                                                       const auto&... result) {
-      if (self->listener_ == nullptr) return;
-      if (ec) return self->end({.whole = false, .why = what + ": " + ec.message()});
-      if constexpr (std::is_invocable_v<Then, decltype(result)...>) {
-        then(result...);
-      } else {
-        then();
-      }
+    return [self = shared_from_this(), then = std::move(then), what = std::move(what)](error_code ec, const auto&...) {
+      if (self->goes_on(ec, what)) then();
     };
+  }
+  bool goes_on(error_code ec, const std::string& what) {
+    if (listener_ == nullptr) return false;
+    if (ec) end({.whole = false, .why = what + ": " + ec.message()});
+    return !ec;
   }
 
  public:
   void start() {
     if (!is_address(call_.host)) {
       return resolver_.async_resolve(
-          call_.host, call_.port,
-          step([this](const Tcp::resolver::results_type& all) { connect(all); }, "name " + call_.host));
+          call_.host, call_.port, [self = shared_from_this()](error_code ec, const Tcp::resolver::results_type& all) {
+            if (self->goes_on(ec, "name " + self->call_.host)) self->connect(all);
+          });
     }
     unsigned short port = 0;
     std::from_chars(call_.port.data(), call_.port.data() + call_.port.size(), port);

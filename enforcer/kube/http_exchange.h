@@ -18,6 +18,7 @@ struct Call {
   std::string target;
   std::string authorization;
   std::string user_agent;
+  std::string accept = "application/json";
 };
 
 class HttpExchange {

@@ -29,10 +29,11 @@ struct KubeSource::Parts {
   Parts(asio::io_context& context, kubeconfig::Credentials who, Settings with, Listener& to)
       : io(context), credentials(std::move(who)), settings(std::move(with)), listener(&to) {}
 
-  std::shared_ptr<HttpExchange> open(const std::string& target, HttpExchange::Listener& to) {
+  std::shared_ptr<HttpExchange> open(const reflector::Request& request, HttpExchange::Listener& to) {
     const auto now = Clock::now();
     const auto& config = credentials.config();
-    Call call{config.host, config.port, config.server_name, config.insecure, config.base_path + target, {}, {}};
+    Call call{config.host, config.port, config.server_name, config.insecure, config.base_path + request.target, {}, {}};
+    if (request.proto) call.accept = "application/vnd.kubernetes.protobuf,application/json";
     call.authorization = credentials.authorization(now);
     call.user_agent = "podfence/" + settings.version;
     return HttpExchange::open(io, tls->context(now), std::move(call), to);
@@ -135,7 +136,7 @@ class KubeSource::Follower {
     if (actions.close && exchange_) std::exchange(exchange_, nullptr)->cancel();
     if (actions.request) {
       opened_ = Clock::now();
-      exchange_ = parts_.open(actions.request->target, main_);
+      exchange_ = parts_.open(*actions.request, main_);
     }
     arm();
     if (parts_.tls->took_new_certificate()) parts_.reconnect_all();
@@ -164,7 +165,7 @@ class KubeSource::Follower {
       if (ec || parts_.listener == nullptr) return;
       const auto due = audit_.on_timer(Clock::now());
       if (due.close && audit_exchange_) std::exchange(audit_exchange_, nullptr)->cancel();
-      if (due.request) audit_exchange_ = parts_.open(due.request->target, hears_audit_);
+      if (due.request) audit_exchange_ = parts_.open(*due.request, hears_audit_);
       arm_audit();
     });
   }

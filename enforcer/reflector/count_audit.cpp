@@ -36,7 +36,7 @@ CountAudit::Due CountAudit::on_timer(Time now) {
   items_ = 0;
   before_ = {{}, 0, reflector_.status().cursor, reflector_.status().events};
   at_ = now + connect_time + longest_silence;
-  return {.close = false, .request = Request{reflector_.resource().path + "?limit=1", false}};
+  return {.close = false, .request = Request{reflector_.resource().path + "?limit=1", false, false}};
 }
 
 void CountAudit::on_response_head(const Head& head, Time now) {

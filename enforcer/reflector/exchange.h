@@ -4,12 +4,14 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace podfence::reflector {
 
 struct Request {
   std::string target;    // path and query
   bool watches = false;  // the answer does not end soon
+  bool proto = false;    // the answer may be protobuf
 };
 
 struct Head {
@@ -24,9 +26,14 @@ struct Closed {
   std::string why;
 };
 
-/// Whether the one that reads JSON can read it. Another encoding has another reader: issue 5.
+/// How the answer is written, and so who reads it.
 inline bool is_json(const Head& head) {
   return head.content_type == "application/json" || head.content_type.rfind("application/json;", 0) == 0;
+}
+
+inline bool is_proto(const Head& head) {
+  constexpr std::string_view type = "application/vnd.kubernetes.protobuf";
+  return head.content_type == type || head.content_type.rfind(std::string(type) + ";", 0) == 0;
 }
 
 }  // namespace podfence::reflector

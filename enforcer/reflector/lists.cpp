@@ -3,27 +3,43 @@
 #include "enforcer/reflector/reflector.h"
 #include "enforcer/reflector/revision.h"
 #include "enforcer/reflector/times.h"
+#include "policy/api/proto_json.h"
 
 namespace podfence::reflector {
 
 void Reflector::take_list(Actions& out, std::string_view bytes, Time now) {
-  const auto taken = list_.take(bytes, [&](std::string_view text) -> Result<> {
+  const auto stage = [&](std::string_view text) -> Result<> {
     const auto head = held_.decoder().item(text);
     if (!head) return podfence::fail(head.error());
     held_.stage(*head, status_.cursor);
     return {};
-  });
+  };
+  const auto stage_message = [&](std::string_view message) -> Result<> {
+    const auto text = api::object_from_proto(resource_.kind, message);
+    return text ? stage(*text) : podfence::fail(text.error());
+  };
+  const auto taken = proto_ ? proto_list_.take(bytes, stage_message) : list_.take(bytes, stage);
   if (taken) return;
   close(out);
   relist(from_);
   fail(out, "a list that cannot be read: " + taken.error().what(), now);
 }
 
+/// Of a body that was whole and a list.
+Result<api::ListMeta> Reflector::list_meta() const {
+  if (proto_) {
+    if (!proto_list_.done()) return podfence::fail(Errc::invalid, "no list");
+    const auto text = api::list_meta_from_proto(proto_list_.metadata());
+    return text ? api::decode_list_meta(*text) : podfence::fail(text.error());
+  }
+  const bool is_list = list_.kind().empty() || list_.kind().ends_with("List\"");
+  if (!list_.done() || !list_.has_items() || !is_list) return podfence::fail(Errc::invalid, "no list");
+  return api::decode_list_meta(list_.metadata());
+}
+
 void Reflector::end_list_body(Actions& out, Time now) {
-  const auto meta = api::decode_list_meta(list_.metadata());
-  const bool is_list = list_.done() && list_.has_items() && meta && !meta->resource_version.empty() &&
-                       (list_.kind().empty() || list_.kind().ends_with("List\""));
-  if (!is_list) {
+  const auto meta = list_meta();
+  if (!meta || meta->resource_version.empty()) {
     relist(from_);
     return fail(out, "a list that is not whole", now);
   }

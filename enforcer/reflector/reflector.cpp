@@ -3,8 +3,20 @@
 
 #include "enforcer/reflector/revision.h"
 #include "enforcer/reflector/times.h"
+#include "policy/api/proto_json.h"
 
 namespace podfence::reflector {
+
+namespace {
+
+/// A refusal may be JSON, protobuf, or no Status at all.
+api::Status status_in(const std::string& body) {
+  const bool is_message = body.starts_with(api::proto_magic);
+  const auto json = is_message ? api::status_from_proto(body).value_or("") : body;
+  return api::decode_status(json).value_or(api::Status{});
+}
+
+}  // namespace
 
 std::string_view name_of(State state) {
   switch (state) {
@@ -88,10 +100,12 @@ void Reflector::ask(Actions& out, Time now) {
   refusal_.clear();
   list_ = {};
   frames_ = {};
+  proto_list_ = {};
+  proto_frames_ = {};
   if (lists && next_page_.empty()) held_.begin_list();
-  if (status_.state != State::absent) status_.state = watches_next_ ? State::watching : State::listing;
-  out.request =
-      Request{lists ? target_of_list(open_way_) : target_of_watch(), watches_next_ || open_way_ == Way::watch_list};
+  if (status_.state != State::absent) status_.state = watches_next_ ? State::waiting : State::listing;
+  out.request = Request{lists ? target_of_list(open_way_) : target_of_watch(),
+                        watches_next_ || open_way_ == Way::watch_list, true};
 }
 
 void Reflector::ask_after(Duration pause, Time now) {
@@ -104,6 +118,14 @@ Duration Reflector::pause(Time now, std::optional<std::chrono::seconds> at_least
   if (!at_least) return own;
   const Duration asked = std::min(*at_least, longest_retry_after);
   return std::max(own, asked + scaled(asked, random_() / 4));  // not all agents at the same moment
+}
+
+/// An expired cursor is no failure of the server, and says what to do: the list may come soon, only not from all agents
+/// at once. Where it happens again and again it is treated as one.
+Duration Reflector::pause_before_list(Time now) {
+  const bool again = last_expired_ && now - *last_expired_ < expired_again;
+  last_expired_ = now;
+  return again ? pause(now) : scaled(expired_pause, 0.2 + random_());
 }
 
 void Reflector::relist(From from) {
@@ -160,15 +182,17 @@ Actions Reflector::on_timer(Time now) {
 Actions Reflector::on_response_head(const Head& head, Time now) {
   Actions out;
   head_ = head;
+  proto_ = is_proto(head);
   last_byte_ = now;
   status_.last_contact = now;
   if (head.status != 200) {
     step_ = Step::refused;
-  } else if (!is_json(head)) {
+  } else if (!is_json(head) && !is_proto(head)) {
     close(out);
     fail(out, "answers with content of type '" + head.content_type.substr(0, 100) + "'", now);
   } else if (open_watch_) {
     step_ = Step::watching;
+    status_.state = State::watching;
     status_.error.clear();
   } else {
     step_ = open_way_ == Way::watch_list ? Step::initial : Step::body;
@@ -204,7 +228,7 @@ Actions Reflector::on_close(const Closed& closed, Time now) {
   } else if (step == Step::body && closed.whole) {
     end_list_body(out, now);
   } else if (step == Step::watching) {
-    end_watch(out, now);
+    end_watch(out, closed, now);
   } else if (step != Step::none) {
     lost(out, closed, now);
   }
@@ -224,7 +248,7 @@ void Reflector::fail(Actions& out, std::string why, Time now) {
 }
 
 void Reflector::judge_refusal(Actions& out, Time now) {
-  auto status = api::decode_status(refusal_).value_or(api::Status{});
+  auto status = status_in(refusal_);
   status.code = static_cast<int>(head_.status);
   if (status.message.empty()) status.message = printable(refusal_.substr(0, 200));
   status_.error = "answered " + std::to_string(status.code) + (status.message.empty() ? "" : ": " + status.message);
@@ -254,6 +278,10 @@ bool Reflector::judge_absence(Actions&, const api::Status& status, Time now) {
 }
 
 void Reflector::refuse_watch(Actions&, const api::Status& status, Time now) {
+  if (status.code == 410) {
+    relist(From::seen);
+    return ask_after(pause_before_list(now), now);
+  }
   const bool keeps_cursor = status.code == 429 || status.code >= 500 || status.code == 401 || status.code == 403;
   if (!keeps_cursor) relist(From::seen);
   ask_after(pause(now, head_.retry_after), now);
@@ -266,6 +294,7 @@ void Reflector::refuse_list(Actions& out, const api::Status& status, Time now) {
     relist(From::latest);
   } else if (status.code == 410 || too_new) {
     relist(From::latest);
+    if (open_from_ == From::seen) return ask_after(scaled(expired_pause, 0.2 + random_()), now);  // one step further
   } else if (open_way_ == Way::watch_list && status.code >= 400 && status.code < 500 && status.code != 429 &&
              status.code != 401) {
     return fall_back_to_list(out, status_.error, now);

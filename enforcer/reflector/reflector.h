@@ -14,6 +14,7 @@
 #include "enforcer/reflector/exchange.h"
 #include "enforcer/reflector/held.h"
 #include "enforcer/reflector/pace.h"
+#include "enforcer/reflector/proto_stream.h"
 #include "enforcer/reflector/resource.h"
 #include "enforcer/reflector/scan.h"
 
@@ -62,6 +63,7 @@ class Reflector {
   void end_exchange();
   void close(Actions& out);
   Duration pause(Time now, std::optional<std::chrono::seconds> at_least = {});
+  Duration pause_before_list(Time now);
 
   // Answers that are none.
   void judge_refusal(Actions& out, Time now);
@@ -74,6 +76,7 @@ class Reflector {
   // Lists.
   void take_list(Actions& out, std::string_view bytes, Time now);
   void end_list_body(Actions& out, Time now);
+  Result<api::ListMeta> list_meta() const;
   void complete(Actions& out, const std::string& revision, Time now);
   void fall_back_to_list(Actions& out, const std::string& why, Time now);
 
@@ -83,7 +86,7 @@ class Reflector {
   void take_change(Actions& out, const api::WatchEvent& event, Time now);
   bool take_initial(Actions& out, const api::WatchEvent& event, Time now);
   void judge_error(Actions& out, const api::Status& status, Time now);
-  void end_watch(Actions& out, Time now);
+  void end_watch(Actions& out, const Closed& closed, Time now);
   void advance(const std::string& revision);
   void check_count(const std::string& revision, bool before);
   void judge_count(Actions& out, Time now);
@@ -119,9 +122,13 @@ class Reflector {
   bool warned_ = false;
   Head head_;
   std::string refusal_;
+  bool proto_ = false;  // how the answer is written
   ListReader list_;
   FrameReader frames_;
+  ProtoListReader proto_list_;
+  ProtoFrameReader proto_frames_;
 
+  std::optional<Time> last_expired_;         // a watch whose cursor was
   std::optional<Time> server_errors_since_;  // ERROR events with code 500 on this cursor
   std::optional<Time> full_audit_at_;
   bool audits_ = false;  // the list that is open was asked for by an audit

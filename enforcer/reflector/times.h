@@ -19,6 +19,8 @@ constexpr std::chrono::seconds watch_margin{5};
 constexpr std::chrono::seconds very_short_watch{1};
 constexpr std::chrono::seconds no_bookmark_warning{10};
 constexpr std::chrono::seconds no_bookmark_fallback{60};
+constexpr std::chrono::seconds expired_pause{1};
+constexpr std::chrono::minutes expired_again{1};
 constexpr std::chrono::minutes watch_list_again{10};
 constexpr std::chrono::minutes longest_server_errors{1};
 constexpr std::chrono::hours full_audit_least{6};

@@ -2,11 +2,13 @@
 #include "enforcer/reflector/reflector.h"
 #include "enforcer/reflector/revision.h"
 #include "enforcer/reflector/times.h"
+#include "policy/api/proto_json.h"
 
 namespace podfence::reflector {
 
 void Reflector::take_frames(Actions& out, std::string_view bytes, Time now) {
-  const auto taken = frames_.take(bytes, [&](std::string_view frame) { return take_event(out, frame, now); });
+  const auto take = [&](std::string_view frame) { return take_event(out, frame, now); };
+  const auto taken = proto_ ? proto_frames_.take(bytes, take) : frames_.take(bytes, take);
   if (taken) return;
   close(out);
   relist(from_);
@@ -15,7 +17,10 @@ void Reflector::take_frames(Actions& out, std::string_view bytes, Time now) {
 
 /// False: the rest of the stream is not wanted.
 bool Reflector::take_event(Actions& out, std::string_view frame, Time now) {
-  const auto event = held_.decoder().event(frame);
+  Result<std::string> text;
+  if (proto_) text = api::event_from_proto(resource_.kind, frame);
+  Result<api::WatchEvent> event = podfence::fail(Errc::invalid, "no protobuf");
+  if (text) event = held_.decoder().event(proto_ ? std::string_view(*text) : frame);
   if (!event) {
     close(out);
     relist(from_);
@@ -64,6 +69,9 @@ void Reflector::judge_error(Actions& out, const api::Status& status, Time now) {
   if (status.code == 500) {
     if (!server_errors_since_) server_errors_since_ = now;
     if (now - *server_errors_since_ > longest_server_errors) relist(From::seen);
+  } else if (status.code == 410) {
+    relist(From::seen);
+    return ask_after(pause_before_list(now), now);
   } else if (status.code != 429) {
     relist(From::seen);
   }
@@ -73,7 +81,8 @@ void Reflector::judge_error(Actions& out, const api::Status& status, Time now) {
 }
 
 /// Servers end watches all the time, clean or not. One that ends at once is not asked for at once again.
-void Reflector::end_watch(Actions& out, Time now) {
+void Reflector::end_watch(Actions& out, const Closed& closed, Time now) {
+  if (!closed.whole) status_.error = closed.why.empty() ? "the watch was cut" : closed.why;
   if (events_of_watch_ == 0 && now - asked_at_ < very_short_watch) {
     status_.error = "a very short watch";
     return ask_after(pause(now), now);

@@ -118,4 +118,22 @@ std::optional<std::int64_t> parse_timestamp(std::string_view text) {
   return days * 86400 + h * 3600 + min * 60 + s - *zone;
 }
 
+std::optional<std::string> timestamp_text(std::int64_t seconds) {
+  using namespace std::chrono;
+  constexpr std::int64_t first = -62'135'596'800;
+  constexpr std::int64_t last = 253'402'300'799;
+  if (seconds <= first || seconds > last) return std::nullopt;
+  const sys_seconds time{std::chrono::seconds(seconds)};
+  const auto midnight = floor<days>(time);
+  const year_month_day date(midnight);
+  const hh_mm_ss clock(time - midnight);
+  const auto digits = [](auto number, std::size_t width) {
+    auto text = std::to_string(number);
+    return std::string(width - std::min(width, text.size()), '0') + text;
+  };
+  return digits(static_cast<int>(date.year()), 4) + "-" + digits(static_cast<unsigned>(date.month()), 2) + "-" +
+         digits(static_cast<unsigned>(date.day()), 2) + "T" + digits(clock.hours().count(), 2) + ":" +
+         digits(clock.minutes().count(), 2) + ":" + digits(clock.seconds().count(), 2) + "Z";
+}
+
 }  // namespace podfence::api

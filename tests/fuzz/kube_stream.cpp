@@ -1,6 +1,6 @@
-// What an API server sends, in pieces: the body of a list, and the stream of a watch. The first byte chooses, the
-// second how long the pieces are. What simdjson reads as a whole must come out the same, and a machine must never
-// believe half.
+// What an API server sends, in pieces: the body of a list, and the stream of a watch, as JSON and as protobuf. The
+// first byte chooses, the second how long the pieces are. What simdjson reads as a whole must come out the same, and a
+// machine must never believe half.
 #include "enforcer/reflector/reflector.h"
 #include "policy/api/value.h"
 #include "tests/fuzz/check.h"
@@ -67,7 +67,7 @@ void list(std::string_view text, std::size_t length) {
 }
 
 /// Half of a list, or of a list as a watch, is never taken for the world.
-void machine(std::string_view text, std::size_t length, bool as_watch) {
+void machine(std::string_view text, std::size_t length, bool as_watch, const char* type) {
   reflector::Budget budget;
   reflector::Reflector reflector({api::Kind::pod, "pods", "/api/v1/pods"}, budget, [] { return 0.5; });
   reflector::Time now{};
@@ -77,7 +77,7 @@ void machine(std::string_view text, std::size_t length, bool as_watch) {
     actions = reflector.on_close({.whole = true, .why = {}}, now);
   }
   require(actions.request.has_value(), "something is asked");
-  reflector.on_response_head({200, "application/json", {}, {}}, now);
+  reflector.on_response_head({200, type, {}, {}}, now);
   bool open = true;
   in_pieces(text, length, [&](std::string_view piece) {
     const bool was_synced = reflector.status().synced;
@@ -100,10 +100,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 2) return 0;
   const auto text = fuzz::text_of(data + 2, size - 2);
   const std::size_t length = data[1] == 0 ? text.size() + 1 : data[1];
-  if (data[0] % 3 == 0) {
+  const auto what = data[0] % 5;
+  if (what == 0) {
     fuzz::list(text, length);
   } else {
-    fuzz::machine(text, length, data[0] % 3 == 1);
+    fuzz::machine(text, length, what % 2 == 1, what <= 2 ? "application/json" : "application/vnd.kubernetes.protobuf");
   }
   return 0;
 }

@@ -24,7 +24,8 @@ struct Node {
                               .flows_json = "",
                               .unguarded = {"10.0.0.9"},
                               .guard_error = {},
-                              .installer = installer};
+                              .installer = installer,
+                              .types = types};
     return metrics_text({status, flows});
   }
   test::FakeKernel kernel;
@@ -32,10 +33,28 @@ struct Node {
   Activity activity;
   flow::PipelineStats flows;
   std::optional<install::State> installer;
+  std::vector<WatchedType> types;
 };
 
 bool has(const std::string& text, const std::string& line) {
   return text.find("\n" + line + "\n") != std::string::npos;
+}
+
+TEST(Metrics, of_the_kubernetes_api_for_each_type) {
+  Node node;
+  EXPECT_EQ(node.text().find("podfence_kubernetes"), std::string::npos) << "nothing for a directory";
+  node.types = {
+      {.name = "pods", .state = "watching", .synced = true, .objects = 3, .last_contact_age = 1.5, .lists = 3},
+      {.name = "nodes", .state = "waiting"}};
+  const auto text = node.text();
+  for (const char* line :
+       {R"(podfence_kubernetes_synced{type="pods"} 1)", R"(podfence_kubernetes_synced{type="nodes"} 0)",
+        R"(podfence_kubernetes_watching{type="nodes"} 0)", R"(podfence_kubernetes_objects{type="pods"} 3)",
+        R"(podfence_kubernetes_last_contact_age_seconds{type="pods"} 1.5)",
+        R"(podfence_kubernetes_relists_total{type="pods"} 2)",
+        R"(podfence_kubernetes_relists_total{type="nodes"} 0)"}) {
+    EXPECT_TRUE(has(text, line)) << line << text;
+  }
 }
 
 TEST(Metrics, show_the_kernels_counters_and_the_losses) {

@@ -227,6 +227,36 @@ TEST(Status, as_text_has_no_control_characters_whatever_the_names_hold) {
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), lines + 1 + 4 + 3) << text;
 }
 
+TEST(Status, shows_each_type_of_the_kubernetes_api) {
+  Node node(shop());
+  auto in = node.inputs();
+  node.activity.enforcing_since = Clock::now();
+  in.types = {{.name = "pods",
+               .state = "watching",
+               .synced = true,
+               .cursor = "77",
+               .objects = 3,
+               .last_event_age = 5.4,
+               .last_contact_age = 1.2,
+               .lists = 3,
+               .rollbacks = 1},
+              {.name = "nodes", .state = "starting"}};
+  Parsed json(status_json(in));
+  EXPECT_EQ(json.text("/kubernetes/0/type") + " " + json.text("/kubernetes/0/cursor"), "pods 77");
+  EXPECT_EQ(json.number("/kubernetes/0/relists"), 2);
+  EXPECT_EQ(json.number("/kubernetes/0/rollbacks"), 1);
+  EXPECT_EQ(json.number("/kubernetes/1/relists"), 0);
+  EXPECT_EQ(json.text("/kubernetes/1/last_contact_age_seconds"), "<none>");
+  EXPECT_EQ(state_of(in), "enforcing");
+  in.types[1].error = "answered 403\x1b: no";
+  EXPECT_EQ(state_of(in), "degraded");
+  const auto text = status_text(status_json(in)).value();
+  EXPECT_TRUE(
+      has(text, "pods             watching  3 objects at 77, last event 5 s ago, last contact 1 s ago, 2 relists"))
+      << text;
+  EXPECT_TRUE(has(text, "ERROR answered 403?: no"));
+}
+
 TEST(Status, text_shows_the_agents_error_and_refuses_what_is_no_status) {
   const auto error = status_text(R"({"error":"not now\u001b[2J"})");
   ASSERT_FALSE(error);

@@ -12,7 +12,7 @@ std::atomic<std::size_t> most{0};
 constexpr std::size_t head = 2 * sizeof(std::max_align_t);
 
 void* counted(std::size_t size) {
-  void* block = std::malloc(size + head);
+  void* block = std::malloc(size + head);  // NOLINT(cppcoreguidelines-no-malloc): under operator new
   if (block == nullptr) throw std::bad_alloc();
   *static_cast<std::size_t*>(block) = size;
   const auto now = in_use += size;
@@ -24,7 +24,7 @@ void uncounted(void* at) noexcept {
   if (at == nullptr) return;
   void* block = static_cast<char*>(at) - head;
   in_use -= *static_cast<std::size_t*>(block);
-  std::free(block);
+  std::free(block);  // NOLINT(cppcoreguidelines-no-malloc): likewise
 }
 
 }  // namespace

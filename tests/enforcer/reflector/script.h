@@ -61,9 +61,10 @@ inline std::string error(int code, const std::string& reason) {
 class Script {
  public:
   explicit Script(reflector::Resource resource = pods(), double chance = 0.5)
-      : machine(std::move(resource), budget, [this] { return this->random; }), random(chance) {
-    now += std::chrono::hours(1000);
-    began = now;
+      : machine(std::move(resource), budget, [this] { return this->random; }),
+        random(chance),
+        now(std::chrono::hours(1000)),
+        began(now) {
     perform(machine.start(now));
   }
 

@@ -4,9 +4,9 @@
 namespace podfence::test {
 namespace {
 
-std::string initial(const std::vector<PodText>& pods_) {
+std::string initial(const std::vector<PodText>& items) {
   std::string out;
-  for (const auto& pod : pods_) out += event("ADDED", pod);
+  for (const auto& pod : items) out += event("ADDED", pod);
   return out;
 }
 
@@ -91,7 +91,8 @@ TEST(WatchList, S3_without_its_mark_it_is_given_up) {
   EXPECT_TRUE(s.asks_list());
   EXPECT_EQ(s.names(), "");
   s.answer(200, list_of({{"c", "9"}}, "100"));
-  EXPECT_EQ(s.names(), "c") << "nothing is left of what was heard before";
+  EXPECT_EQ(s.names(), "c");
+  EXPECT_EQ(s.events, 1U) << "nothing is left of what was heard before";
 }
 
 TEST(WatchList, S4_an_end_among_the_first_events_begins_anew) {
@@ -102,6 +103,30 @@ TEST(WatchList, S4_an_end_among_the_first_events_begins_anew) {
   EXPECT_FALSE(s.machine.status().synced);
   s.pass_until_asked();
   EXPECT_TRUE(s.asks_watch_list());
+}
+
+TEST(WatchList, L7_a_version_that_the_server_has_not_reached_comes_as_an_event) {
+  Script s;
+  s.head(200);
+  s.bytes(initial({{"a", "7"}}) + bookmark("207", true));
+  s.bytes(error(410, "Expired"));
+  s.pass_until_asked();
+  EXPECT_EQ(s.revision_asked(), "207");
+  s.head(200);
+  // As kube-apiserver 1.36 says it.
+  s.bytes(
+      R"({"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":)"
+      R"("Timeout: Too large resource version: 207, current: 200","reason":"Timeout","details":{"causes":[{"reason":)"
+      R"("ResourceVersionTooLarge","message":"Too large resource version"}],"retryAfterSeconds":1},"code":504}})"
+      "\n");
+  EXPECT_EQ(s.names(), "a");
+  s.pass_until_asked();
+  EXPECT_TRUE(s.asks_watch_list());
+  EXPECT_EQ(s.revision_asked(), "-");
+  s.head(200);
+  s.bytes(initial({{"b", "20"}}) + bookmark("200", true));
+  EXPECT_EQ(s.names(), "b");
+  EXPECT_EQ(s.machine.status().rollbacks, 1U);
 }
 
 TEST(WatchList, S5_the_first_one_is_of_now) {

@@ -110,10 +110,25 @@ TEST(Watch, W6_an_expired_cursor_lists_again_and_takes_nothing_away_before) {
     s.answer(410, status(410, "Expired"));
     s.pass_until_asked();
     EXPECT_EQ(s.revision_asked(), "-");
+    EXPECT_EQ(s.machine.status().expired, 2U);
     s.answer(200, list_of({{"b", "300"}}, "300"));
     EXPECT_EQ(s.names(), "b");
     EXPECT_EQ(s.revision_asked(), "300");
   }
+}
+
+TEST(Watch, W6_a_cursor_that_expires_again_and_again_is_a_failure) {
+  Watching s;
+  const auto began = s.now;
+  std::size_t lists = 0;
+  for (; s.now - began < 2min; ++lists) {
+    s.bytes(error(410, "Expired"));
+    s.pass_until_asked();
+    ASSERT_TRUE(s.asks_list());
+    s.answer(200, list_of({{"a", "1"}}, "100"));
+    s.head(200);
+  }
+  EXPECT_LT(lists, 12U);
 }
 
 TEST(Watch, W7_what_an_error_event_says_decides) {
@@ -126,7 +141,7 @@ TEST(Watch, W7_what_an_error_event_says_decides) {
     Watching s;
     s.bytes(error(code, "Some"));
     EXPECT_FALSE(s.open) << code;
-    EXPECT_GE(s.pass_until_asked(), 800ms) << code;
+    EXPECT_GE(s.pass_until_asked(), code == 410 ? 200ms : 800ms) << code;
     EXPECT_EQ(s.asks_list(), lists) << code;
     EXPECT_EQ(s.asks_watch(), !lists) << code;
     EXPECT_EQ(s.revision_asked(), "100") << code;
@@ -173,8 +188,11 @@ TEST(Watch, W9_a_watch_that_is_cut_goes_on_from_its_cursor) {
   Watching s;
   s.bytes(event("ADDED", {"b", "110"}));
   s.pass(5s);
+  EXPECT_EQ(s.machine.status().state, State::watching);
   s.end(false);
   EXPECT_TRUE(s.asks_watch());
+  EXPECT_EQ(s.machine.status().state, State::waiting) << "until the server answers";
+  EXPECT_EQ(s.machine.status().error, "cut");
   EXPECT_EQ(s.revision_asked(), "110");
 }
 
