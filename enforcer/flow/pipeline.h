@@ -101,6 +101,7 @@ class FlowPipeline {
   bool read(std::size_t most_datagrams, TimePoint now);
   void take(const LoggedPacket& packet, std::uint32_t gap, TimePoint now);
   void emit(const FlowEntry& entry, TimePoint now);
+  void flush(TimePoint now);
   void settle(TimePoint now, const std::optional<CounterPackets>& counters);
   void note_loss(const std::string& stage, std::uint64_t lost, bool exact);
   void note_dropped();

@@ -221,6 +221,17 @@ TEST_F(FlowPipelineTest, PacketsFromBeforeAndAfterAChangeOfPolicyShareNoRecord) 
   }));
 }
 
+TEST_F(FlowPipelineTest, MoreRecordsAtOnceThanTheQueueHoldsAreWrittenAllTheSame) {
+  EXPECT_TRUE(in_new_netns([&] {
+    load_table();
+    Reader reader(directory_);
+    send_denied(12'000, 12'000);  // a record each, and due in the same tick
+    reader.finish();
+    EXPECT_EQ(sums_of(log()).recorded, 12'000U);
+    expect_exact();
+  }));
+}
+
 TEST_F(FlowPipelineTest, ALogThatCannotBeWrittenForAWhileIsALossOfTheSink) {
   EXPECT_TRUE(in_new_netns([&] {
     load_table();
