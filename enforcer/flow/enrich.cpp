@@ -48,11 +48,6 @@ std::string port_name(const api::Pod& pod, net::Protocol protocol, net::Port por
   return {};
 }
 
-/// Which end of the flow is the pod whose policies were asked. Of a spoofed packet, the sender.
-bool local_is_source(const FlowKey& key) {
-  return key.prefix.direction == net::Direction::egress;
-}
-
 }  // namespace
 
 Enricher::Enricher(const store::Cluster& cluster, std::string node) : cluster_(cluster), node_(std::move(node)) {}
@@ -292,11 +287,13 @@ FlowRecord Enricher::describe(const FlowEntry& entry) {
   if (const auto known = interfaces_.find(key.interface); known != interfaces_.end())
     record.interface = known->second.of.name;
   if (key.has_ip) {
-    record.family = key.source.family();
     record.protocol = key.protocol;
-    record.source = endpoint(key.source, entry.first);
-    record.destination = endpoint(key.destination, entry.first);
-    record.source.port = entry.source_port;
+    const bool no_source = key.any_far && far_is_source(key);
+    const bool no_destination = key.any_far && (!far_is_source(key) || (key.any_port && key.prefix.why == Why::spoof));
+    if (!no_source || !no_destination) record.family = (no_source ? key.destination : key.source).family();
+    if (!no_source) record.source = endpoint(key.source, entry.first);
+    if (!no_destination) record.destination = endpoint(key.destination, entry.first);
+    if (!no_source) record.source.port = entry.source_port;
     if (entry.has_port) {
       record.destination.port = key.destination_port;
       const Owner owner = owner_at(key.destination, entry.first);
@@ -304,6 +301,7 @@ FlowRecord Enricher::describe(const FlowEntry& entry) {
         record.destination.k8s.port_name = port_name(*owner.pod, key.protocol, key.destination_port);
     }
   }
+  record.scan = entry.scan;
   const bool from_here = local_is_source(key);
   if (key.prefix.why == Why::spoof) {
     record.source.type = EndpointType::unknown;  // the address is somebody else's, or nobody's

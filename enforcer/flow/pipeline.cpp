@@ -52,7 +52,7 @@ FlowPipeline::FlowPipeline(PipelineConfig config, const store::Cluster& cluster,
       journal_({config_.flow_log, config_.state_dir + "/flow-account.json", config_.rotate}),
       ledger_(ledger_from(journal_.restored())),
       enricher_(cluster, config_.node),
-      aggregator_(config_.most_entries, config_.window),
+      aggregator_({.most_entries = config_.most_entries, .window = config_.window}),
       detector_({}, now),
       epoch_(config_.table),
       losses_since_(now) {

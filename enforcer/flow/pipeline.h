@@ -33,7 +33,7 @@ struct PipelineConfig {
   NflogSettings nflog;
   RotateLimits rotate;
   std::size_t most_entries = 65'536;
-  std::chrono::milliseconds window{5000};  // of aggregation, and of loss records
+  std::chrono::milliseconds window{5000};  // the first of aggregation, and that of loss records
 };
 
 struct PipelineStats {

@@ -3,8 +3,8 @@
 //
 //   WAY      from                                 to
 //   random   any address of 11.0.0.0/8            any port: nothing is like anything before
+//   spread   the same                             any port, of any address that differs in the last byte
 //   scan     192.0.2.7                            each port once, from 1 on
-//   few      16 addresses                         16 ports
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
@@ -72,14 +72,14 @@ void vary(Frame& frame, std::string_view way, std::mt19937_64& random, std::uint
   const std::uint64_t bits = random();
   std::uint32_t source = 0xc0000207U;
   std::uint64_t port = number % 65'535 + 1;
-  if (way == "random") {
+  if (way == "random" || way == "spread") {
     source = 0x0b000000U | (bits & 0xffffffU);
     port = 1 + (bits >> 24U) % 65'535;
-  } else if (way == "few") {
-    source = 0x0b000000U | (bits & 15U);
-    port = 1000 + (bits >> 4U) % 16;
   }
   frame.ip.saddr = htonl(source);
+  if (way == "spread") {
+    frame.ip.daddr = htonl((ntohl(frame.ip.daddr) & ~0xffU) | static_cast<std::uint32_t>(2 + (bits >> 40U) % 250));
+  }
   frame.udp.source = htons(static_cast<std::uint16_t>(1024 + (bits >> 48U) % 60'000));
   frame.udp.dest = htons(static_cast<std::uint16_t>(port));
   frame.ip.check = 0;

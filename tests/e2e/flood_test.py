@@ -43,6 +43,7 @@ class FloodTest(unittest.TestCase):
         self.node = Node(PODFENCE)
         self.addCleanup(self.node.close)
         self.web = self.node.add_pod("web", "shop", app="web")
+        self.node.ip(self.node.netns, f"route add 10.1.0.0/24 dev {self.web.veth}")  # also what is no pod's
         self.node.write_world()
         self.node.write("policies.json", policy("deny-all", "shop", policyTypes=["Ingress"]))
         self.floods = []
@@ -157,7 +158,7 @@ class FloodTest(unittest.TestCase):
         self.addCleanup(unmount, disk)
         self.node.flow_log = os.path.join(disk, "flows.jsonl")
         self.node.start_agent("--log-node-rate", "20000")
-        flood = self.begin_flood()
+        flood = self.begin_flood("spread")
         self.node.until(lambda: self.flows_status().get("write_error"), "the disk is full", 60)
         self.node.until(lambda: self.flows_status()["lost_by_stage"].get("sink:file"), "the queue is full", 60)
 
@@ -173,9 +174,21 @@ class FloodTest(unittest.TestCase):
         self.assertGreater(lost["sink:file"], 0)
         self.expect_no_storm_of_losses()
 
+    def test_a_scan_of_every_port_is_a_few_records_and_one_detection(self):
+        self.node.start_agent("--log-node-rate", "200000", "--log-source-rate", "200000")
+        flood = self.begin_flood("scan")
+        self.node.until(lambda: self.denied() > 65_535, "every port was tried", 60)
+        sent, rate = self.end_flood(flood)
+        recorded, lost = self.expect_exact()
+        self.say("every port", sent, rate, recorded, lost)
+        scans = [line for line in self.lines() if "scan" in line]
+        self.assertLess(sum(1 for line in self.lines() if line["type"] == "flow"), 100)
+        self.assertGreater(sum(line["scan"]["distinct_ports"] for line in scans), 1000, scans)
+        self.assertEqual({line["detection"] for line in self.lines() if line["type"] == "detection"}, {"port_scan"})
+
     def test_the_quota_of_the_log_deletes_lines_and_no_counts(self):
         self.node.start_agent("--log-node-rate", "20000", "--flow-log-file-mb", "1", "--flow-log-total-mb", "3")
-        flood = self.begin_flood()
+        flood = self.begin_flood("spread")
         self.node.until(lambda: self.flows_status()["lines_written"] > 15_000, "more lines than the quota holds", 60)
         sent, rate = self.end_flood(flood)
 

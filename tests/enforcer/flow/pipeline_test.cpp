@@ -225,7 +225,7 @@ TEST_F(FlowPipelineTest, MoreRecordsAtOnceThanTheQueueHoldsAreWrittenAllTheSame)
   EXPECT_TRUE(in_new_netns([&] {
     load_table();
     Reader reader(directory_);
-    send_denied(12'000, 12'000);  // a record each, and due in the same tick
+    test::send_to_many(12'000);  // due in the same tick
     reader.finish();
     EXPECT_EQ(sums_of(log()).recorded, 12'000U);
     expect_exact();
@@ -237,7 +237,7 @@ TEST_F(FlowPipelineTest, ALogThatCannotBeWrittenForAWhileIsALossOfTheSink) {
     load_table();
     std::ofstream(directory_.file("log")) << "a file where the directory should be";
     Reader reader(directory_, {}, "log/flows.jsonl");
-    send_denied(12'000, 12'000);  // a record each: more than wait
+    test::send_to_many(12'000);  // more than wait
     reader.ticks(7);
     EXPECT_NE(reader.pipeline().stats().write_error, "");
     std::filesystem::remove(directory_.file("log"));
