@@ -92,7 +92,7 @@ void Enricher::after(TimePoint begin, TimePoint end) {
     const auto* policy = cluster_.find_policy(name.first, name.second);
     return before == nullptr || policy == nullptr ? before.get() == policy : *before == *policy;
   });
-  if (known_since_ == TimePoint::max()) known_since_ = end;
+  if (known_since_ == TimePoint::max()) known_since_ = begins_with_nothing_ ? begin : end;
   forget(end);
 }
 
@@ -153,7 +153,8 @@ std::uint64_t Enricher::version(const FlowEntry& packet) const {
   std::uint64_t version = mixed(ticks(owners_.since(key.source, t)), ticks(owners_.since(key.destination, t)));
   const Owner owner = owner_at(local_is_source(key) ? key.source : key.destination, t);
   if (owner.pod != nullptr) version = mixed(version, ticks(policies_since(owner.pod->meta.namespace_, t)));
-  return version;
+  // One packet of a time of which nothing is known would take what is known from all later ones of its flow.
+  return t < known_since_ ? mixed(version, 1) : version;
 }
 
 Enricher::Selection Enricher::selecting_at(const Owner& owner, net::Direction direction, TimePoint t) {

@@ -56,6 +56,7 @@ FlowPipeline::FlowPipeline(PipelineConfig config, const store::Cluster& cluster,
       detector_({}, now),
       epoch_(config_.table),
       losses_since_(now) {
+  if (epoch_.absent()) enricher_.begin_with_nothing();
   listen(now);
   report({now, "start", config_.version, {}, {}});
   // Packets that the last run handed to a pipe when it was killed: they may have been read or not.

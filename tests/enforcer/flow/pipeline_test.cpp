@@ -221,6 +221,17 @@ TEST_F(FlowPipelineTest, PacketsFromBeforeAndAfterAChangeOfPolicyShareNoRecord) 
   }));
 }
 
+TEST_F(FlowPipelineTest, ATableIsAbsentOnlyWhenTheKernelSaysSo) {
+  EXPECT_TRUE(in_new_netns([&] {
+    TableEpoch epoch("podfence");
+    EXPECT_TRUE(epoch.absent());
+    EXPECT_EQ(epoch.read(), "");
+    load_table();
+    EXPECT_FALSE(epoch.absent());
+    EXPECT_NE(epoch.read(), "");
+  }));
+}
+
 TEST_F(FlowPipelineTest, MoreRecordsAtOnceThanTheQueueHoldsAreWrittenAllTheSame) {
   EXPECT_TRUE(in_new_netns([&] {
     load_table();
