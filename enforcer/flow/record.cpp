@@ -250,7 +250,8 @@ std::string RecordWriter::line(const DetectionRecord& record, std::uint64_t sequ
     JsonWriter& json = line.json();
     line.text("cluster", cluster_);
     line.text("node", node_);
-    json.field("detection", record.detection).field("severity", name_of(record.severity));
+    line.text("detection", record.detection);
+    json.field("severity", name_of(record.severity));
     if (record.source) line.endpoint("source", *record.source);
     if (record.destination) line.endpoint("destination", *record.destination);
     line.text("detail", record.detail);
