@@ -154,6 +154,7 @@ Result<> Agent::start() {
   flows.version = version;
   flows.flow_log = config_.flow_log;
   flows.state_dir = config_.state_dir;
+  flows.rotate = {config_.flow_log_file_mb << 20U, config_.flow_log_total_mb << 20U};
   flows.nflog.group = config_.program.log_group;
   flows_.emplace(std::move(flows), commits_->compiler().cluster(), Clock::now());
 

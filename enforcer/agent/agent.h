@@ -20,6 +20,8 @@ struct Config {
   std::string socket = "/run/podfence/agent.sock";
   std::string state_dir = "/var/lib/podfence";             // what must survive a restart: the account of denied flows
   std::string flow_log = "/var/log/podfence/flows.jsonl";  // "-" = standard output, "" = none
+  std::uint64_t flow_log_file_mb = 64;                     // of the live file, before it is rotated
+  std::uint64_t flow_log_total_mb = 512;                   // of it and the rotated ones: the oldest go
   program::Options program;                                // NFLOG group, conntrack label bit, log rates
   bool fail_closed = true;
   bool revoke_established = true;

@@ -35,6 +35,9 @@ Result<> validate(const Config& config) {
   if (config.program.log_source_rate == 0 || config.program.log_node_rate == 0) {
     return fail(Errc::invalid, "log rates must be at least 1 packet per second");
   }
+  if (config.flow_log_file_mb == 0 || config.flow_log_total_mb < config.flow_log_file_mb) {
+    return fail(Errc::invalid, "flow-log-file-mb must be at least 1, and flow-log-total-mb at least as much");
+  }
   if (!config.http_address.empty()) {
     if (auto address = parse_http_address(config.http_address); !address) return fail(address.error());
   }

@@ -171,6 +171,11 @@ void add_agent(CLI::App& app, Arguments& a) {
   c.add_flag("--cni", config.cni, "podfence-cni is in the chain: status names local pods that it did not see");
   c.add_option("--flow-log", config.flow_log, "File for records of denied flows; - = standard output")
       ->capture_default_str();
+  c.add_option("--flow-log-file-mb", config.flow_log_file_mb, "The file is rotated when it is that large")
+      ->capture_default_str();
+  c.add_option("--flow-log-total-mb", config.flow_log_total_mb,
+               "It and the rotated files take no more than that: the oldest are deleted")
+      ->capture_default_str();
   c.add_option("--otlp", config.otlp, "Sends flow records to this OTLP/HTTP receiver too: http://HOST:4318/v1/logs");
   c.add_option("--syslog", config.syslog, "And to this syslog receiver: udp://HOST, tcp://HOST or unix:/PATH");
   c.add_flag("--journald", config.journald, "And to this machine's journal");

@@ -33,7 +33,17 @@ std::string workload_of(const Endpoint& end) {
   return end.k8s.namespace_ + "/" + end.k8s.workload_kind + "/" + name;
 }
 
+/// What it tells for certain, of a record for many.
+std::uint64_t beyond_examples(std::uint64_t distinct, std::size_t examples) {
+  return distinct > examples ? distinct - examples : 0;
+}
+
 }  // namespace
+
+bool is_metadata_address(const net::IpAddr& ip) {
+  const auto& all = metadata_addresses();
+  return std::find(all.begin(), all.end(), ip) != all.end();
+}
 
 template <class Value>
 Value& Detector::Recent<Value>::at(const std::string& key, std::size_t most) {
@@ -76,9 +86,8 @@ void Detector::single(const FlowRecord& record, const std::string& source, std::
     const auto& pod = record.source.k8s;
     return found("spoofed_source", pod.pod.empty() ? record.interface : identity(record.source));
   }
-  const auto& services = metadata_addresses();
   const bool asks = record.source.type == EndpointType::pod && record.destination.ip && !record.reply &&
-                    std::find(services.begin(), services.end(), *record.destination.ip) != services.end();
+                    is_metadata_address(*record.destination.ip);
   if (asks) found("metadata_access", source);
 }
 
@@ -103,11 +112,17 @@ std::vector<std::uint64_t> Detector::samples_of(const Trail& trail) {
 }
 
 void Detector::port_scan(const FlowRecord& record, const std::string& source, std::uint64_t sequence, TimePoint now) {
-  if (!record.destination.port || !record.destination.ip || record.reply) return;
+  const bool many = record.scan && record.scan->ports > 0;
+  if ((!record.destination.port && !many) || !record.destination.ip || record.reply) return;
   auto& trail = ports_.at(source + ">" + record.destination.ip->text(), limits_.most_sources);
-  follow(trail, {record.destination.port->number, sequence, now}, limits_.ports_slow);
-  const auto fast = distinct(trail, now - limits_.fast);
-  const auto slow = distinct(trail, now - limits_.slow);
+  if (record.destination.port) follow(trail, {record.destination.port->number, sequence, now}, limits_.ports_slow);
+  std::uint64_t more = 0;
+  if (many) {
+    for (const auto port : record.scan->port_examples) follow(trail, {port.number, sequence, now}, limits_.ports_slow);
+    more = beyond_examples(record.scan->ports, record.scan->port_examples.size());
+  }
+  const auto fast = distinct(trail, now - limits_.fast) + more;
+  const auto slow = distinct(trail, now - limits_.slow) + more;
   if (fast < limits_.ports_fast && slow < limits_.ports_slow) return;
   if (silent("port_scan", source, now)) return;
   auto made = detection("port_scan", Severity::high, record, now);
@@ -120,12 +135,21 @@ void Detector::port_scan(const FlowRecord& record, const std::string& source, st
 }
 
 void Detector::sweep(const FlowRecord& record, const std::string& source, std::uint64_t sequence, TimePoint now) {
-  if (!record.destination.port || !record.destination.ip || !record.protocol || record.reply) return;
+  const bool many = record.scan && record.scan->ends > 0 && record.direction == net::Direction::egress;
+  if (!record.destination.port || (!record.destination.ip && !many) || !record.protocol || record.reply) return;
   const auto port = std::to_string(record.destination.port->number);
   auto& trail = hosts_.at(source + ">" + std::to_string(record.protocol->number) + "/" + port, limits_.most_sources);
-  follow(trail, {net::IpAddrHash{}(*record.destination.ip), sequence, now}, limits_.hosts_slow);
-  const auto fast = distinct(trail, now - limits_.fast);
-  const auto slow = distinct(trail, now - limits_.slow);
+  const auto note = [&](const net::IpAddr& ip) {
+    follow(trail, {net::IpAddrHash{}(ip), sequence, now}, limits_.hosts_slow);
+  };
+  if (record.destination.ip) note(*record.destination.ip);
+  std::uint64_t more = 0;
+  if (many) {
+    for (const auto& ip : record.scan->end_examples) note(ip);
+    more = beyond_examples(record.scan->ends, record.scan->end_examples.size());
+  }
+  const auto fast = distinct(trail, now - limits_.fast) + more;
+  const auto slow = distinct(trail, now - limits_.slow) + more;
   if (fast < limits_.hosts_fast && slow < limits_.hosts_slow) return;
   if (silent("sweep", source, now)) return;
   auto made = detection("sweep", Severity::high, record, now);

@@ -39,6 +39,9 @@ struct DetectionLimits {
   std::size_t most_sources = 4096;    // of each kind
 };
 
+/// Where clouds give out credentials.
+bool is_metadata_address(const net::IpAddr& ip);
+
 class Detector {
  public:
   Detector(DetectionLimits limits, TimePoint start);

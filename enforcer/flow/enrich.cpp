@@ -48,11 +48,6 @@ std::string port_name(const api::Pod& pod, net::Protocol protocol, net::Port por
   return {};
 }
 
-/// Which end of the flow is the pod whose policies were asked. Of a spoofed packet, the sender.
-bool local_is_source(const FlowKey& key) {
-  return key.prefix.direction == net::Direction::egress;
-}
-
 }  // namespace
 
 Enricher::Enricher(const store::Cluster& cluster, std::string node) : cluster_(cluster), node_(std::move(node)) {}
@@ -97,7 +92,7 @@ void Enricher::after(TimePoint begin, TimePoint end) {
     const auto* policy = cluster_.find_policy(name.first, name.second);
     return before == nullptr || policy == nullptr ? before.get() == policy : *before == *policy;
   });
-  if (known_since_ == TimePoint::max()) known_since_ = end;
+  if (known_since_ == TimePoint::max()) known_since_ = begins_with_nothing_ ? begin : end;
   forget(end);
 }
 
@@ -158,7 +153,8 @@ std::uint64_t Enricher::version(const FlowEntry& packet) const {
   std::uint64_t version = mixed(ticks(owners_.since(key.source, t)), ticks(owners_.since(key.destination, t)));
   const Owner owner = owner_at(local_is_source(key) ? key.source : key.destination, t);
   if (owner.pod != nullptr) version = mixed(version, ticks(policies_since(owner.pod->meta.namespace_, t)));
-  return version;
+  // One packet of a time of which nothing is known would take what is known from all later ones of its flow.
+  return t < known_since_ ? mixed(version, 1) : version;
 }
 
 Enricher::Selection Enricher::selecting_at(const Owner& owner, net::Direction direction, TimePoint t) {
@@ -292,11 +288,13 @@ FlowRecord Enricher::describe(const FlowEntry& entry) {
   if (const auto known = interfaces_.find(key.interface); known != interfaces_.end())
     record.interface = known->second.of.name;
   if (key.has_ip) {
-    record.family = key.source.family();
     record.protocol = key.protocol;
-    record.source = endpoint(key.source, entry.first);
-    record.destination = endpoint(key.destination, entry.first);
-    record.source.port = entry.source_port;
+    const bool no_source = key.any_far && far_is_source(key);
+    const bool no_destination = key.any_far && (!far_is_source(key) || (key.any_port && key.prefix.why == Why::spoof));
+    if (!no_source || !no_destination) record.family = (no_source ? key.destination : key.source).family();
+    if (!no_source) record.source = endpoint(key.source, entry.first);
+    if (!no_destination) record.destination = endpoint(key.destination, entry.first);
+    if (!no_source) record.source.port = entry.source_port;
     if (entry.has_port) {
       record.destination.port = key.destination_port;
       const Owner owner = owner_at(key.destination, entry.first);
@@ -304,6 +302,7 @@ FlowRecord Enricher::describe(const FlowEntry& entry) {
         record.destination.k8s.port_name = port_name(*owner.pod, key.protocol, key.destination_port);
     }
   }
+  record.scan = entry.scan;
   const bool from_here = local_is_source(key);
   if (key.prefix.why == Why::spoof) {
     record.source.type = EndpointType::unknown;  // the address is somebody else's, or nobody's

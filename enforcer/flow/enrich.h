@@ -38,6 +38,8 @@ class Enricher {
 
   Enricher(const store::Cluster& cluster, std::string node);
 
+  /// The kernel holds nothing of ours: whatever is denied later, the first commit's rules denied it.
+  void begin_with_nothing() { begins_with_nothing_ = true; }
   void before(std::span<const store::Event> events);
   void after(TimePoint begin, TimePoint end);
 
@@ -91,6 +93,7 @@ class Enricher {
   Timeline<store::NamespacedName, PolicyPtr> policies_;
   /// Of earlier packets nothing sure is known: before the first commit, and where memory was short.
   TimePoint known_since_ = TimePoint::max();
+  bool begins_with_nothing_ = false;
   std::map<std::uint32_t, KnownInterface> interfaces_;
   std::unordered_map<std::string, Policies> cache_;  // of the present: "in namespace/name"
 };

@@ -118,14 +118,19 @@ bool Filter::matches(const LoggedLine& line) const {
   if (until && line.time > *until) return false;
   if (line.type == "loss") return true;
   if (line.type != "flow" && line.type != "detection") return !narrows();
+  const bool many_ports = line.scan && line.scan->ports > 0;
+  const bool many_ends = line.scan && line.scan->ends > 0;
   const auto names = [&](const PolicyFilter& filter) {
     return std::any_of(line.policies.begin(), line.policies.end(), [&](const auto& p) { return filter.fits(p); });
   };
   return verdict.holds([&](const std::string& word) { return line.verdict == word; }) &&
          reason.holds([&](const std::string& word) { return line.reason == word; }) &&
-         port.holds([&](const PortFilter& filter) { return filter.fits(line.destination); }) &&
-         from.holds([&](const EndpointFilter& filter) { return filter.fits(line.source); }) &&
-         to.holds([&](const EndpointFilter& filter) { return filter.fits(line.destination); }) && policy.holds(names);
+         port.holds([&](const PortFilter& filter) { return filter.fits(line.destination); }, many_ports) &&
+         from.holds([&](const EndpointFilter& filter) { return filter.fits(line.source); },
+                    many_ends && !line.source.ip) &&
+         to.holds([&](const EndpointFilter& filter) { return filter.fits(line.destination); },
+                  many_ends && !line.destination.ip) &&
+         policy.holds(names);
 }
 
 }  // namespace podfence::flow

@@ -21,9 +21,11 @@ struct Wanted {
   std::vector<T> none;
 
   bool given() const { return !any.empty() || !none.empty(); }
+  /// `may`: the line stands for many, and says of a few only what they were.
   template <class Fits>
-  bool holds(Fits fits) const {
-    return std::none_of(none.begin(), none.end(), fits) && (any.empty() || std::any_of(any.begin(), any.end(), fits));
+  bool holds(Fits fits, bool may = false) const {
+    return std::none_of(none.begin(), none.end(), fits) &&
+           (any.empty() || may || std::any_of(any.begin(), any.end(), fits));
   }
 };
 

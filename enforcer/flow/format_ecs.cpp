@@ -46,7 +46,18 @@ Texts addresses(const LoggedLine& line) {
   for (const Endpoint* end : {&line.source, &line.destination}) {
     if (end->ip) texts.push_back(end->ip->text());
   }
+  if (!line.scan) return texts;
+  for (const auto& ip : line.scan->end_examples) texts.push_back(ip.text());
   return texts;
+}
+
+/// How many different ones an event stands for.
+Fields scan_fields(const LoggedLine& line) {
+  if (!line.scan) return {};
+  const Scan& scan = *line.scan;
+  return {{"ports", scan.ports > 0 ? Value(scan.ports) : Value()},
+          {"addresses", scan.ends > 0 ? Value(scan.ends) : Value()},
+          {"at_least", scan.at_least ? Value(true) : Value()}};
 }
 
 struct Outcome {
@@ -124,6 +135,7 @@ std::string flow_line(const LoggedLine& line) {
                    {"rule.ruleset", of_policies(
                                         line, [](const PolicyRef& p) -> const auto& { return p.namespace_; })},
                    {"related.ip", addresses(line)},
+                   {"podfence.scan", scan_fields(line)},
                });
 }
 

@@ -124,6 +124,8 @@ std::string summary(const LoggedLine& line) {
   }
   text += flags;
   if (line.count > 1) text += "; " + std::to_string(line.count) + " packets";
+  if (line.scan && line.scan->ports > 0) text += "; " + std::to_string(line.scan->ports) + " ports";
+  if (line.scan && line.scan->ends > 0) text += "; " + std::to_string(line.scan->ends) + " addresses";
   if (!line.reason.empty()) text += "; " + line.reason;
   for (std::size_t i = 0; i < line.policies.size(); ++i) {
     text += (i == 0 ? " by " : ", ") + line.policies[i].namespace_ + '/' + line.policies[i].name;

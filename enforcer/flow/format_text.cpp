@@ -60,6 +60,24 @@ std::string who(const Endpoint& end, const Detail& detail, bool with_port) {
   return with_port && end.port ? name + ':' + std::to_string(end.port->number) : name;
 }
 
+std::string many(std::uint64_t number, const Scan& scan, const char* of) {
+  return std::to_string(number) + (scan.at_least ? "+ " : " ") + of;
+}
+
+/// As who(), of a line that stands for many flows.
+std::string whoever(const LoggedLine& line, const Detail& detail, bool destination) {
+  const Endpoint& end = destination ? line.destination : line.source;
+  const bool unnamed = !end.ip && end.type == EndpointType::unknown;
+  std::string text = who(end, detail, destination);
+  if (line.scan && line.scan->ends > 0 && unnamed) {
+    text = '(' + many(line.scan->ends, *line.scan, "addresses") + ')';
+    if (end.port) text += ':' + std::to_string(end.port->number);
+  }
+  if (destination && line.scan && line.scan->ports > 0)
+    text += ":(" + many(line.scan->ports, *line.scan, "ports") + ')';
+  return text;
+}
+
 std::string by_whom(const LoggedLine& line, const Detail& detail) {
   if (line.policies.empty()) return line.reason.empty() ? std::string() : " (" + safe(line.reason) + ')';
   std::string text = " by ";
@@ -85,7 +103,7 @@ std::string short_time(TimePoint t, std::size_t width) {
 std::string flow_text(const LoggedLine& line, const Detail& detail) {
   std::string text = safe(line.verdict);
   if (detail.direction && !line.direction.empty()) text += ' ' + safe(line.direction);
-  text += ' ' + who(line.source, detail, false) + " -> " + who(line.destination, detail, true);
+  text += ' ' + whoever(line, detail, false) + " -> " + whoever(line, detail, true);
   if (!line.transport.empty()) text += '/' + safe(line.transport);
   if (line.count > 1) text += " x" + std::to_string(line.count);
   return text + by_whom(line, detail);

@@ -93,6 +93,31 @@ void read_network(element object, LoggedLine& line) {
   line.reply = flag_at(network, "reply", false);
 }
 
+void read_scan(element object, LoggedLine& line) {
+  element found;
+  if (object["scan"].get(found) != simdjson::SUCCESS) return;
+  Scan& scan = line.scan.emplace();
+  scan.ports = number_at(found, "distinct_ports");
+  scan.at_least = flag_at(found, "at_least", false);
+  simdjson::dom::array list;
+  if (found["ports"].get(list) == simdjson::SUCCESS) {
+    for (const element port : list) {
+      std::uint64_t number = 0;
+      if (port.get(number) == simdjson::SUCCESS && number <= 65535)
+        scan.port_examples.push_back({static_cast<std::uint16_t>(number)});
+    }
+  }
+  for (const std::string name : {"sources", "destinations"}) {
+    scan.ends += number_at(found, "distinct_" + name);
+    if (found[name].get(list) != simdjson::SUCCESS) continue;
+    for (const element address : list) {
+      std::string_view text;
+      if (address.get(text) != simdjson::SUCCESS) continue;
+      if (const auto ip = net::IpAddr::parse(text)) scan.end_examples.push_back(*ip);
+    }
+  }
+}
+
 void read_detection(element object, LoggedLine& line) {
   line.detection = text_at(object, "detection");
   line.severity = text_at(object, "severity");
@@ -176,6 +201,7 @@ Result<LoggedLine> LineParser::parse(std::string_view text) {
   line.interface = text_at(root, "interface");
   line.count = number_at(root, "count");
   line.bytes = number_at(root, "bytes");
+  read_scan(root, line);
   line.stage = text_at(root, "stage");
   line.lost = number_at(root, "lost");
   line.exact = flag_at(root, "exact", true);

@@ -51,6 +51,7 @@ struct LoggedLine {
   std::string interface;
   std::uint64_t count = 0;
   std::uint64_t bytes = 0;
+  std::optional<Scan> scan;
   std::string stage;
   std::uint64_t lost = 0;
   bool exact = true;

@@ -13,6 +13,7 @@ namespace {
 constexpr std::chrono::seconds listen_pause{10};
 constexpr std::size_t datagrams_at_once = 64;      // then others get their turn
 constexpr std::size_t datagrams_in_a_tick = 8192;  // more than a full receive buffer holds
+constexpr std::size_t lines_at_once = 1024;        // then they are written, so that many at a time need no queue
 
 Ledger ledger_from(const Journal::Restored& restored) {
   Ledger ledger(restored.counters, restored.epoch, restored.accounted);
@@ -51,10 +52,11 @@ FlowPipeline::FlowPipeline(PipelineConfig config, const store::Cluster& cluster,
       journal_({config_.flow_log, config_.state_dir + "/flow-account.json", config_.rotate}),
       ledger_(ledger_from(journal_.restored())),
       enricher_(cluster, config_.node),
-      aggregator_(config_.most_entries, config_.window),
+      aggregator_({.most_entries = config_.most_entries, .window = config_.window}),
       detector_({}, now),
       epoch_(config_.table),
       losses_since_(now) {
+  if (epoch_.absent()) enricher_.begin_with_nothing();
   listen(now);
   report({now, "start", config_.version, {}, {}});
   // Packets that the last run handed to a pipe when it was killed: they may have been read or not.
@@ -109,6 +111,7 @@ void FlowPipeline::emit(const FlowEntry& entry, TimePoint now) {
   stats_.recorded += counted ? record.count : 0;
   journal_.push({writer_.line(record, ++sequence_, now), {counted ? record.count : 0, 0}, {}});
   detector_.take(record, sequence_, now);
+  if (journal_.waiting() % lines_at_once == 0) flush(now);
 }
 
 void FlowPipeline::emit_detections(TimePoint now) {
@@ -177,10 +180,14 @@ void FlowPipeline::on_tick(TimePoint now, const std::optional<CounterPackets>& c
   emit_detections(now);
   enricher_.forget(now);
   if (now - losses_since_ >= config_.window || now < losses_since_) emit_losses(now);
+  flush(now);
+  note_dropped();
+}
+
+void FlowPipeline::flush(TimePoint now) {
   const auto written = journal_.lines_written();
   journal_.flush(ledger_, now);
   if (journal_.lines_written() != written) stats_.last_written = now;
-  note_dropped();
 }
 
 PipelineStats FlowPipeline::stats() const {

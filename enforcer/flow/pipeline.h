@@ -33,7 +33,7 @@ struct PipelineConfig {
   NflogSettings nflog;
   RotateLimits rotate;
   std::size_t most_entries = 65'536;
-  std::chrono::milliseconds window{5000};  // of aggregation, and of loss records
+  std::chrono::milliseconds window{5000};  // the first of aggregation, and that of loss records
 };
 
 struct PipelineStats {
@@ -101,6 +101,7 @@ class FlowPipeline {
   bool read(std::size_t most_datagrams, TimePoint now);
   void take(const LoggedPacket& packet, std::uint32_t gap, TimePoint now);
   void emit(const FlowEntry& entry, TimePoint now);
+  void flush(TimePoint now);
   void settle(TimePoint now, const std::optional<CounterPackets>& counters);
   void note_loss(const std::string& stage, std::uint64_t lost, bool exact);
   void note_dropped();

@@ -96,6 +96,26 @@ void write_network(JsonWriter& json, const FlowRecord& record) {
   json.end_object();
 }
 
+void write_scan(JsonWriter& json, const FlowRecord& record) {
+  if (!record.scan) return;
+  const Scan& scan = *record.scan;
+  const bool sources = record.direction == net::Direction::ingress || record.reason == Reason::spoofed_source;
+  json.key("scan").begin_object();
+  if (scan.ports > 0) {
+    json.field("distinct_ports", scan.ports).key("ports").begin_array();
+    for (const auto port : scan.port_examples) json.value(port.number);
+    json.end_array();
+  }
+  if (scan.ends > 0) {
+    json.field(sources ? "distinct_sources" : "distinct_destinations", scan.ends);
+    json.key(sources ? "sources" : "destinations").begin_array();
+    for (const auto& ip : scan.end_examples) json.value(ip.text());
+    json.end_array();
+  }
+  if (scan.at_least) json.field("at_least", true);
+  json.end_object();
+}
+
 }  // namespace
 
 std::string_view name_of(EndpointType type) {
@@ -193,6 +213,7 @@ std::string RecordWriter::line(const FlowRecord& record, std::uint64_t sequence,
     line.endpoint("source", record.source);
     line.endpoint("destination", record.destination);
     write_network(json, record);
+    write_scan(json, record);
     line.text("interface", record.interface);
     json.field("count", record.count).field("bytes", record.bytes);
   });
@@ -229,7 +250,8 @@ std::string RecordWriter::line(const DetectionRecord& record, std::uint64_t sequ
     JsonWriter& json = line.json();
     line.text("cluster", cluster_);
     line.text("node", node_);
-    json.field("detection", record.detection).field("severity", name_of(record.severity));
+    line.text("detection", record.detection);
+    json.field("severity", name_of(record.severity));
     if (record.source) line.endpoint("source", *record.source);
     if (record.destination) line.endpoint("destination", *record.destination);
     line.text("detail", record.detail);

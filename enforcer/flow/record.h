@@ -55,6 +55,16 @@ struct PolicyRef {
   friend bool operator==(const PolicyRef&, const PolicyRef&) = default;
 };
 
+/// What many flows in one record were: of a scan, or of a pod that is denied all over.
+struct Scan {
+  static constexpr std::size_t most_examples = 8;
+  std::uint64_t ports = 0;  // different ones
+  std::uint64_t ends = 0;   // different addresses that are not the local pod's; sources where far_is_source() says so
+  bool at_least = false;    // there were more than are counted
+  std::vector<net::Port> port_examples;
+  std::vector<net::IpAddr> end_examples;
+  friend bool operator==(const Scan&, const Scan&) = default;
+};
 struct FlowRecord {
   TimePoint time;  // of the first packet
   TimePoint end;   // of the last packet
@@ -74,6 +84,8 @@ struct FlowRecord {
   std::string interface;  // of the local pod, on the node
   std::uint64_t count = 0;
   std::uint64_t bytes = 0;
+  /// Of a record for many flows: what they differ in is not in its ends.
+  std::optional<Scan> scan = {};
 };
 
 /// Packets that the kernel counted and no record tells of.

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <utility>
@@ -45,10 +46,10 @@ std::optional<std::uint64_t> handle_in(std::span<const std::byte> message) {
 
 TableEpoch::TableEpoch(std::string table) : table_(std::move(table)), place_(here()) {}
 
-std::string TableEpoch::read() {
+std::optional<std::vector<std::byte>> TableEpoch::ask() {
   if (!socket_) {
     auto opened = netlink::Socket::open(NETLINK_NETFILTER);
-    if (!opened) return {};
+    if (!opened) return std::nullopt;
     socket_.emplace(std::move(*opened));
   }
   alignas(nlmsghdr) std::array<char, 512> bytes{};
@@ -60,14 +61,28 @@ std::string TableEpoch::read() {
   family->nfgen_family = NFPROTO_INET;
   family->version = NFNETLINK_V0;
   mnl_attr_put_strz(message, NFTA_TABLE_NAME, table_.c_str());
-  if (!socket_->send(netlink::bytes_of(message))) return {};
+  if (!socket_->send(netlink::bytes_of(message))) return std::nullopt;
   const auto answer = socket_->receive();
   if (!answer) {
     socket_.reset();  // an answer that comes late must not be taken for the next one
-    return {};
+    return std::nullopt;
   }
-  const auto handle = handle_in(*answer);
+  return std::vector<std::byte>(answer->begin(), answer->end());
+}
+
+std::string TableEpoch::read() {
+  const auto answer = ask();
+  const auto handle = answer ? handle_in(*answer) : std::nullopt;
   return handle ? place_ + ':' + std::to_string(*handle) : std::string();
+}
+
+bool TableEpoch::absent() {
+  const auto answer = ask();
+  if (!answer) return false;
+  Cursor cursor(*answer);
+  const auto header = cursor.take_as<nlmsghdr>();
+  const auto refusal = cursor.take_as<nlmsgerr>();
+  return header && header->nlmsg_type == NLMSG_ERROR && refusal && refusal->error == -ENOENT;
 }
 
 }  // namespace podfence::flow

@@ -90,6 +90,8 @@ void record(JsonWriter& json, const LoggedLine& line, std::string_view text) {
   if (line.type == "flow") {
     number(json, "network.flow.count", line.count);
     attribute(json, "flow.end", flow::text_of(line.end));
+    if (line.scan && line.scan->ports > 0) number(json, "network.flow.distinct_ports", line.scan->ports);
+    if (line.scan && line.scan->ends > 0) number(json, "network.flow.distinct_addresses", line.scan->ends);
   }
   if (line.type == "loss") {
     attribute(json, "network.policy.loss.stage", line.stage);

@@ -5,14 +5,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <stdexcept>
 #include <thread>
 
 #include "enforcer/agent/control.h"
+#include "policy/evaluate/evaluate.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/wire.h"
 #include "tests/bench/world.h"
@@ -35,6 +38,20 @@ double resident_mb(pid_t pid) {
   return 0;
 }
 
+void end(pid_t pid) {
+  ::kill(pid, SIGTERM);
+  ::waitpid(pid, nullptr, 0);
+}
+
+/// Of a pod of this node that policies isolate: nothing that is random reaches it.
+net::IpAddr isolated_address(const store::Cluster& cluster) {
+  for (const auto& [key, pod] : cluster.pods()) {
+    if (pod.node != local_node || evaluate::isolating(cluster, pod, net::Direction::ingress).empty()) continue;
+    return pod.ips.front();
+  }
+  throw std::runtime_error("the world has no isolated pod");
+}
+
 /// The child becomes the agent; nothing of its output is shown.
 pid_t launch(const char* podfence, const fs::path& directory) {
   const pid_t pid = ::fork();
@@ -51,31 +68,120 @@ pid_t launch(const char* podfence, const fs::path& directory) {
   ::_exit(127);
 }
 
-Started start(const char* podfence, Size size, const fs::path& directory) {
+void write_world(const std::vector<store::Event>& events, const fs::path& directory) {
   fs::remove_all(directory);
   fs::create_directories(directory / "objects");
   fs::create_directories(directory / "state");
-  std::ofstream(directory / "objects" / "world.json") << manifest(world(size));
-  const NetNamespace ns;
-  const Inside here(ns);
+  std::ofstream(directory / "objects" / "world.json") << manifest(events);
+}
+
+/// Milliseconds until the agent says that it enforces.
+double wait_until_enforcing(pid_t pid, const fs::path& directory) {
   const double before = wall_us();
-  const pid_t pid = launch(podfence, directory);
-  Started result;
   const auto socket = (directory / "run" / "agent.sock").string();
-  for (int i = 0; i < 12000 && result.ms == 0; ++i) {
+  for (int i = 0; i < 12000; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
     const auto answer = agent::ask(socket, R"({"command":"ready"})");
-    if (answer && answer->find("\"ready\":true") != std::string::npos) result.ms = (wall_us() - before) / 1000;
+    if (answer && answer->find("\"ready\":true") != std::string::npos) return (wall_us() - before) / 1000;
     int ended = 0;
     if (::waitpid(pid, &ended, WNOHANG) == pid) throw std::runtime_error("the agent ended; see agent.log");
   }
+  end(pid);
+  throw std::runtime_error("the agent did not enforce within a minute");
+}
+
+Started start(const char* podfence, Size size, const fs::path& directory) {
+  write_world(world(size), directory);
+  const NetNamespace ns;
+  const Inside here(ns);
+  const pid_t pid = launch(podfence, directory);
+  Started result;
+  result.ms = wait_until_enforcing(pid, directory);
   std::this_thread::sleep_for(std::chrono::seconds(2));
   result.resident_mb = resident_mb(pid);
-  ::kill(pid, SIGTERM);
-  ::waitpid(pid, nullptr, 0);
+  end(pid);
   fs::remove_all(directory);
-  if (result.ms == 0) throw std::runtime_error("the agent did not enforce within a minute");
   return result;
+}
+
+/// Seconds of CPU that the process used so far.
+double cpu_seconds(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  std::istringstream fields(text.substr(text.rfind(')') + 1));
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;
+  double user = 0;
+  double system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
+/// CPU of the process for each second of wall time.
+double share_of_a_core(pid_t pid, std::chrono::seconds length) {
+  const double cpu = cpu_seconds(pid);
+  const double wall = wall_us();
+  std::this_thread::sleep_for(length);
+  return (cpu_seconds(pid) - cpu) / (wall_us() - wall) * 1e6;
+}
+
+/// Sends with random tuples until it is ended; `ended_flood` answers how many packets a second it sent.
+struct Flood {
+  pid_t pid = -1;
+  int answer = -1;
+};
+
+Flood begin_flood(const Wire& wire, const net::IpAddr& to) {
+  wire.node.shell("ip link set client address 02:00:00:00:00:02");
+  std::array<int, 2> pipe{};
+  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe");
+  const Inside here(wire.client);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::dup2(pipe[1], 1);
+    ::execl(PODFENCE_FLOOD_SENDER, "flood", "eth0", "02:00:00:00:00:02", to.text().c_str(), "600", "random", nullptr);
+    ::_exit(127);
+  }
+  ::close(pipe[1]);
+  return {pid, pipe[0]};
+}
+
+double ended_flood(const Flood& flood) {
+  ::kill(flood.pid, SIGTERM);
+  std::array<char, 128> text{};
+  const auto size = ::read(flood.answer, text.data(), text.size() - 1);
+  ::close(flood.answer);
+  ::waitpid(flood.pid, nullptr, 0);
+  double packets = 0;
+  double us = 0;
+  if (size <= 0 || std::sscanf(text.data(), "%lf %lf", &packets, &us) != 2) throw std::runtime_error("no flood");
+  return packets / us * 1e6;
+}
+
+void flood_figures(const char* podfence, const fs::path& directory, bool in_short) {
+  std::puts("\nThe agent while denied packets with random addresses and ports come in as fast as one sender can");
+  const auto events = world({1000, 100});
+  store::Cluster cluster;
+  for (const auto& event : events) cluster.apply(event);
+  write_world(events, directory);
+  const auto target = isolated_address(cluster);
+  const Wire wire(net::IpAddr::v4(203, 0, 113, 7), target);
+  const Inside here(wire.node);
+  const pid_t pid = launch(podfence, directory);
+  wait_until_enforcing(pid, directory);
+  std::this_thread::sleep_for(std::chrono::seconds(3));  // what starting takes
+  const std::chrono::seconds length(in_short ? 5 : 20);
+  const double idle = share_of_a_core(pid, length);
+  const Flood flood = begin_flood(wire, target);
+  std::this_thread::sleep_for(std::chrono::seconds(7));  // a window and more: records are written
+  const double flooded = share_of_a_core(pid, length);
+  const double rate = ended_flood(flood);
+  end(pid);
+  fs::remove_all(directory);
+  report("denied packets offered", text(rate / 1000, "%.0f thousand a second"), ">= 250", rate >= 250'000);
+  report("CPU of the agent, of a core: idle", text(100 * idle, "%.2f %%"), "(shown)", true);
+  report("CPU of the agent, of a core: flooded", text(100 * flooded, "%.2f %%"), "< 5 %", flooded < 0.05);
 }
 
 }  // namespace
@@ -98,6 +204,7 @@ void agent_figures(const char* podfence, bool in_short) {
     report("resident memory, " + world_text, text(started.resident_mb, "%.1f MB"), "<= " + text(most_mb, "%.0f MB"),
            started.resident_mb <= most_mb);
   }
+  flood_figures(podfence, directory, in_short);
 }
 
 }  // namespace podfence::bench

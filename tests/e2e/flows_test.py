@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 import unittest
 
 from node import Node, policy
@@ -27,7 +26,6 @@ class FlowsTest(unittest.TestCase):
         self.node.write_world()
         self.node.write("policies.json", policy("deny-all", "shop", policyTypes=["Ingress"]))
         self.node.start_agent()
-        time.sleep(0.5)  # a packet within the first commit is attributed to nobody
 
     def flows(self, *arguments):
         return self.node.podfence("flows", "--socket", self.node.socket, *arguments)

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "tests/support/builders.h"
 
 namespace podfence::flow {
@@ -77,7 +79,41 @@ TEST(Aggregator, MergesPacketsOfAFlowWithinAWindow) {
   EXPECT_EQ(due[0].first, start);
   EXPECT_EQ(due[0].last, start + milliseconds(1'300));
   EXPECT_EQ(due[0].source_port, net::Port{40'000}) << "of the first packet";
+  EXPECT_TRUE(aggregator.take_due(start + seconds(15)).empty()) << "it did not go on";
   EXPECT_EQ(aggregator.size(), 0U);
+}
+
+/// The seconds in which a flow with a packet each second is given out, and how many packets each time.
+std::map<int, std::uint64_t> given_out_of_a_flow_of(int length, int quiet_from, int quiet_to) {
+  Aggregator aggregator;
+  std::map<int, std::uint64_t> given;
+  for (int second = 0; second < length; ++second) {
+    const auto now = start + seconds(second);
+    for (const auto& entry : aggregator.take_due(now)) given[second] += entry.count;
+    if (second >= quiet_from && second < quiet_to) continue;
+    EXPECT_FALSE(aggregator.add(entry_of(packet(), now), now));
+  }
+  for (const auto& entry : aggregator.take_all()) given[length] += entry.count;
+  return given;
+}
+
+TEST(Aggregator, WhatGoesOnIsGivenOutLessOften) {
+  using Given = std::map<int, std::uint64_t>;
+  EXPECT_EQ(given_out_of_a_flow_of(60, 60, 60), (Given{{5, 5}, {15, 10}, {35, 20}, {55, 20}, {60, 5}}));
+  EXPECT_EQ(given_out_of_a_flow_of(40, 16, 40), (Given{{5, 5}, {15, 10}, {35, 1}})) << "one packet waited for more";
+  EXPECT_EQ(given_out_of_a_flow_of(30, 5, 20), (Given{{5, 5}, {25, 5}, {30, 5}})) << "quiet for long: as new";
+}
+
+TEST(Aggregator, WhatBeginsAgainIsDescribedByItsFirstPacketThen) {
+  Aggregator aggregator;
+  aggregator.add(entry_of(packet("10.0.1.5", "10.0.2.9", 80, 1), start), start);
+  ASSERT_EQ(aggregator.take_due(start + seconds(5)).size(), 1U);
+  aggregator.add(entry_of(packet("10.0.1.5", "10.0.2.9", 80, 2), start + seconds(6)), start + seconds(6));
+  const auto due = aggregator.take_due(start + seconds(15));
+  ASSERT_EQ(due.size(), 1U);
+  EXPECT_EQ(due[0].first, start + seconds(6));
+  EXPECT_EQ(due[0].source_port, net::Port{2});
+  EXPECT_EQ(due[0].bytes, 60U);
 }
 
 TEST(Aggregator, KeepsApartWhatDiffersInOnePartOfTheKey) {
@@ -95,7 +131,7 @@ TEST(Aggregator, KeepsApartWhatDiffersInOnePartOfTheKey) {
 }
 
 TEST(Aggregator, AFullTableGivesOutItsOldestAndLosesNothing) {
-  Aggregator aggregator(16);
+  Aggregator aggregator({.most_entries = 16});
   std::uint64_t given = 0;
   for (std::uint16_t port = 1; port <= 1000; ++port) {
     if (const auto oldest = aggregator.add(entry_of(packet("10.0.1.5", "10.0.2.9", port), start), start)) {

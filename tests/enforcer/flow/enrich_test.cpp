@@ -237,6 +237,22 @@ TEST_F(EnrichTest, VersionsDifferAcrossAChangeThatMattersAndOnlyThen) {
   EXPECT_NE(enricher_.version(entry(t1 + seconds(3))), before);
 }
 
+TEST_F(EnrichTest, APacketFromBeforeTheFirstCommitTakesNothingFromLaterOnes) {
+  Enricher fresh(cluster_, "n1");
+  fresh.after(start + seconds(1), start + seconds(2));
+  EXPECT_NE(fresh.version(entry(start + milliseconds(1500))), fresh.version(entry(start + seconds(3))))
+      << "they would share a record, which would say nothing";
+  EXPECT_EQ(fresh.version(entry(start + seconds(3))), fresh.version(entry(start + seconds(4))));
+}
+
+TEST_F(EnrichTest, WhereNothingWasInForceTheFirstCommitDeniedWhatComesInIt) {
+  Enricher fresh(cluster_, "n1");
+  fresh.begin_with_nothing();
+  fresh.after(start + seconds(1), start + seconds(2));
+  EXPECT_EQ(names(fresh.describe(entry(start + milliseconds(1001)))), "db/allow-api@3 set");
+  EXPECT_EQ(names(fresh.describe(entry(start + milliseconds(900)))), "none");
+}
+
 TEST_F(EnrichTest, NothingIsSaidOfTheTimeBeforeTheFirstCommit) {
   store::Cluster cluster = cluster_;
   Enricher fresh(cluster, "n1");

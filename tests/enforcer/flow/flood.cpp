@@ -71,6 +71,18 @@ void send_denied(int count, int ports, int source) {
   ::close(fd);
 }
 
+void send_to_many(int count) {
+  const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(10'000);
+  for (int i = 0; i < count; ++i) {
+    to.sin_addr.s_addr = htonl(0x7f010000U + static_cast<unsigned>(i));
+    std::ignore = ::sendto(fd, "x", 1, 0, as_sockaddr(&to), sizeof(to));
+  }
+  ::close(fd);
+}
+
 CounterPackets counters() {
   const auto listed = podfence::test::run("nft list counters table inet podfence");
   EXPECT_EQ(listed.status, 0) << listed.output;

@@ -23,6 +23,9 @@ void load_table(const Rates& rates = {});
 /// Sends `count` datagrams from 127.0.0.SOURCE to that many ports, one after the other from 10000 on.
 void send_denied(int count, int ports = 10, int source = 1);
 
+/// Sends one datagram each to `count` different ends: a record each, whatever is merged.
+void send_to_many(int count);
+
 CounterPackets counters();
 std::uint64_t denied(const CounterPackets& packets);
 

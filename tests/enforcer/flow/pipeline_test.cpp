@@ -221,12 +221,34 @@ TEST_F(FlowPipelineTest, PacketsFromBeforeAndAfterAChangeOfPolicyShareNoRecord) 
   }));
 }
 
+TEST_F(FlowPipelineTest, ATableIsAbsentOnlyWhenTheKernelSaysSo) {
+  EXPECT_TRUE(in_new_netns([&] {
+    TableEpoch epoch("podfence");
+    EXPECT_TRUE(epoch.absent());
+    EXPECT_EQ(epoch.read(), "");
+    load_table();
+    EXPECT_FALSE(epoch.absent());
+    EXPECT_NE(epoch.read(), "");
+  }));
+}
+
+TEST_F(FlowPipelineTest, MoreRecordsAtOnceThanTheQueueHoldsAreWrittenAllTheSame) {
+  EXPECT_TRUE(in_new_netns([&] {
+    load_table();
+    Reader reader(directory_);
+    test::send_to_many(12'000);  // due in the same tick
+    reader.finish();
+    EXPECT_EQ(sums_of(log()).recorded, 12'000U);
+    expect_exact();
+  }));
+}
+
 TEST_F(FlowPipelineTest, ALogThatCannotBeWrittenForAWhileIsALossOfTheSink) {
   EXPECT_TRUE(in_new_netns([&] {
     load_table();
     std::ofstream(directory_.file("log")) << "a file where the directory should be";
     Reader reader(directory_, {}, "log/flows.jsonl");
-    send_denied(12'000, 12'000);  // a record each: more than wait
+    test::send_to_many(12'000);  // more than wait
     reader.ticks(7);
     EXPECT_NE(reader.pipeline().stats().write_error, "");
     std::filesystem::remove(directory_.file("log"));
