@@ -200,6 +200,54 @@ class Matrix(Case):
         self.assert_equal_soon("a policy less", *both)
 
 
+class Services(Case):
+    """S-01 S-02 S-03 S-10: the verdict is on the pod that kube-proxy has chosen, whatever address was called."""
+
+    def service(self, name, namespace, **spec):
+        made = cluster.api().create("services", {"metadata": {"name": name}, "spec": {
+            "selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8080, "protocol": "TCP"}],
+            "ipFamilyPolicy": "RequireDualStack", **spec}}, namespace)  # fmt: skip
+        return made["spec"]["clusterIPs"], made["spec"]["ports"][0].get("nodePort")
+
+    def test_cluster_addresses_and_node_ports(self):
+        self.namespaces("front", "back")
+        api = cluster.api()
+        one, two = cluster.nodes
+        api.create("deployments", deployment("server", one), "back", "apps/v1")
+        for name, node in (("friend", two), ("stranger", two), ("neighbour", one)):
+            api.create("deployments", deployment(name, node), "front", "apps/v1")
+        virtual, port = self.service("server", "back", type="NodePort")
+        server = next(iter(self.until_ready("back", 1).values()))
+        pods = {name.split("-")[0]: netns for (_, name), (netns, _) in self.until_ready("front", 3).items()}
+        pods["server"] = server[0]
+        targets = [*((address, 80) for address in virtual), (one.address, port), *((a, 8080) for a in server[1])]
+
+        def reached(name):
+            return [connects(pods[name], *target) for target in targets]
+
+        until(lambda: all(all(reached(name)) for name in pods), "all reach the Service without policies", 60)
+        api.create("networkpolicies", policy("friends", {"app": "server"}, ingress=[{"from": [
+            {"namespaceSelector": {"matchLabels": {"team": "front"}}, "podSelector": {"matchLabels": {"app": "friend"}}}],
+            "ports": [{"port": 8080}]}]), "back", NETWORKING)  # fmt: skip
+        wanted = {"friend": True, "stranger": False, "neighbour": False}
+        # A node port may bring the node's own address to the pod, which is no peer; the others keep the pod's.
+        direct = [number for number, target in enumerate(targets) if target != (one.address, port)]
+
+        def as_wanted():
+            self.found = {name: reached(name) for name in wanted}
+            return all(all(self.found[name][n] == want for n in direct) for name, want in wanted.items())
+
+        try:
+            until(as_wanted, "the pod behind the Service is judged", 30)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {targets}: {self.found}") from error
+        self.assertEqual([self.found[name][2] for name in ("stranger", "neighbour")], [False, False])
+        self.assertTrue(all(connects(pods["server"], address, 8080) for address in server[1]), "a pod reaches itself")
+        api.create("networkpolicies", policy("out", {"app": "friend"}, policyTypes=["Egress"], egress=[{"to": [
+            {"ipBlock": {"cidr": f"{virtual[0]}/32"}}]}]), "front", NETWORKING)  # fmt: skip
+        until(lambda: not any(reached("friend")), "a rule for the Service's address admits nobody", 30)
+
+
 class Tools(Case):
     def test_exec_logs_and_port_forward_under_default_deny(self):
         self.namespaces("quiet")
