@@ -12,11 +12,11 @@
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
-#include <signal.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -27,7 +27,7 @@
 namespace {
 
 constexpr std::size_t batch = 128;
-volatile sig_atomic_t ended = 0;
+volatile std::sig_atomic_t ended = 0;
 
 struct [[gnu::packed]] Frame {
   std::array<std::uint8_t, 6> to;

@@ -73,7 +73,9 @@ class FloodTest(unittest.TestCase):
         return sum(packets for name, packets in counters.items() if not name.startswith("over_"))
 
     def flows_status(self):
-        return self.node.status()["flows"]
+        """Of the agent; of one that does not answer in time, as of one that has done nothing."""
+        nothing = {"write_error": "", "lost_by_stage": {}, "lines_written": 0, "recorded": -1, "lost": 0}
+        return {**nothing, **self.node.status().get("flows", {})}
 
     def files(self):
         """The files of the log, the oldest first."""
