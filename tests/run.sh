@@ -7,7 +7,7 @@ ROOT="$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 ROOT="$(readlink -f "$ROOT")"
 cd "$ROOT"
 
-ALL_STAGES=(apt format shellcheck arch release quickstart asan tsan fuzz tidy bench)
+ALL_STAGES=(apt format shellcheck arch tidy release quickstart asan tsan fuzz bench)
 FAST_STAGES=(apt arch dev)
 
 usage() {
@@ -15,8 +15,8 @@ usage() {
 usage: tests/run.sh [OPTION...]
   (none)            every stage below, from a bare Debian 12 to the last test; needs root to install packages
   --fast            debug build and unit tests only
-  --only STAGE      one stage (may be given again): apt format shellcheck arch dev release quickstart asan tsan fuzz
-                    tidy bench
+  --only STAGE      one stage (may be given again): apt format shellcheck arch tidy dev release quickstart asan tsan fuzz
+                    bench
   --worlds N        random worlds in which the program is compared with the evaluator (default: 20000)
   --wire-worlds N   the same with real packets (default: 120)
   --soak            a long run: --worlds 200000 --wire-worlds 2000 --fuzz-seconds 600, more pods
