@@ -37,7 +37,7 @@ def setUpModule():
     cluster.start()
     for node in cluster.nodes:
         node.add_image(PROBE, OPTIONS.probe, [])
-    podfence = Podfence(cluster, OPTIONS.program, OPTIONS.plugin)
+    podfence = Podfence(cluster, OPTIONS.program, OPTIONS.plugin, os.path.join(programs("helm"), "helm"))
     begin = time.monotonic()
     podfence.install()
     print(f"  podfence ready on both nodes after {time.monotonic() - begin:.1f} s", flush=True)

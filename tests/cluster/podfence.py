@@ -1,4 +1,4 @@
-"""Podfence on the cluster, as its users install it: the image of deploy/image, the manifests of deploy/kustomize."""
+"""Podfence on the cluster, as its users install it: the image of deploy/image, the chart of deploy/helm."""
 import json
 import os
 import shutil
@@ -9,13 +9,15 @@ from control_plane import until
 from image import write_folder_image  # from tests/runtime
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+CHART = os.path.join(ROOT, "deploy", "helm", "podfence")
 IMAGE = "localhost/podfence:test"
 SYSTEM = "kube-system"
 
 
 class Podfence:
-    def __init__(self, cluster, program, plugin):
-        self.cluster = cluster
+    def __init__(self, cluster, program, plugin, helm):
+        """`helm`: the program."""
+        self.cluster, self.helm = cluster, helm
         prefix, root = os.path.join(cluster.root, "prefix"), os.path.join(cluster.root, "rootfs")
         for source, name in ((program, "bin/podfence"), (plugin, "lib/cni/podfence-cni")):
             os.makedirs(os.path.dirname(os.path.join(prefix, name)), exist_ok=True)
@@ -25,14 +27,18 @@ class Podfence:
         write_folder_image(archive, IMAGE, root, "/bin/podfence")
         for node in cluster.nodes:
             node.import_image(archive)
-        self.overlay = os.path.join(cluster.root, "kustomize")
-        shutil.copytree(os.path.join(ROOT, "deploy", "kustomize"), self.overlay)
-        with open(os.path.join(self.overlay, "kustomization.yaml"), "a", encoding="utf-8") as file:
-            name, tag = IMAGE.split(":")
-            file.write(f"images: [{{name: podfence, newName: {name}, newTag: {tag}}}]\n")
 
-    def install(self):
-        self.cluster.kubectl("apply", "-k", self.overlay)
+    def install(self, *options):
+        """With everything that the API server can check of itself."""
+        repository, tag = IMAGE.split(":")
+        command = [self.helm, "upgrade", "--install", "podfence", CHART, "--namespace", SYSTEM, "--kubeconfig",
+                   self.cluster.plane.kubeconfig("admin"), "--set", f"image.repository={repository},image.tag={tag}",
+                   "--set", "flowSchema.enabled=true", *options]  # fmt: skip
+        home = {**os.environ, "HOME": self.cluster.root}
+        for more in (["--dry-run=server"], []):
+            done = subprocess.run(command + more, capture_output=True, text=True, env=home)
+            if done.returncode != 0:
+                raise RuntimeError(f"helm: {done.stdout[-2000:]}{done.stderr}")
         self.until_ready()
 
     def pods(self):
