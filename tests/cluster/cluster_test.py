@@ -99,7 +99,7 @@ class Case(unittest.TestCase):
 
     def until_ready(self, namespace, count):
         return until(lambda: len(self.live_pods(namespace)) == count and self.live_pods(namespace),
-                     f"{count} pods of {namespace} are ready", 120)
+                     f"{count} pods of {namespace} are ready", 240)
 
 
 def connects(netns, address, port, seconds=1):

@@ -108,7 +108,7 @@ class Node:
     def kill(self, name, how=signal.SIGKILL):
         """nsenter has become the command, so it is the process."""
         self.processes[name].send_signal(how)
-        self.processes.pop(name).wait(60)
+        self.processes.pop(name).wait(180)
 
     def log(self, name, size=3000):
         with open(self.file(f"{name}.log"), encoding="utf-8", errors="replace") as file:
