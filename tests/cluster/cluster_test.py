@@ -200,6 +200,28 @@ class Matrix(Case):
         self.assert_equal_soon("a policy less", *both)
 
 
+class DropIn(Case):
+    def test_containerd_2_reads_it(self):
+        """libcni 1.3 adds and deletes with a drop-in; the network's own list is not touched. And back again."""
+        self.namespaces("drop")
+        lists = [node.run("cat", "/etc/cni/net.d/10-pods.conflist").stdout for node in cluster.nodes]
+        podfence.install("--set", "cni.mode=drop-in", "--set", "cni.extraArgs={--unverified}", chain="pods/zz-podfence.conf")
+        self.addCleanup(podfence.install)
+        for node, text in zip(cluster.nodes, lists):
+            self.assertEqual(node.run("cat", "/etc/cni/net.d/10-pods.conflist").stdout, text)
+            self.assertNotIn("00-podfence", node.run("ls", "/etc/cni/net.d").stdout)
+            cluster.api().create("deployments", deployment(f"app-{node.number}", node), "drop", "apps/v1")
+        pods = {name for _, name in self.until_ready("drop", 2)}
+
+        def attached():
+            return {a["pod"] for node in cluster.nodes for a in podfence.status(node)["attachments"]}
+
+        self.assertEqual(attached() & pods, pods)
+        for node in cluster.nodes:
+            cluster.api().delete("deployments", f"app-{node.number}", "drop", "apps/v1")
+        until(lambda: not attached() & pods, "they were deleted with it too", 60)
+
+
 class Services(Case):
     """S-01 S-02 S-03 S-10: the verdict is on the pod that kube-proxy has chosen, whatever address was called."""
 

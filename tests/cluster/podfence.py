@@ -28,8 +28,8 @@ class Podfence:
         for node in cluster.nodes:
             node.import_image(archive)
 
-    def install(self, *options):
-        """With everything that the API server can check of itself."""
+    def install(self, *options, chain="00-podfence.conflist"):
+        """With everything that the API server can check of itself. `chain`: the file by which the plugin is in the chain."""
         repository, tag = IMAGE.split(":")
         command = [self.helm, "upgrade", "--install", "podfence", CHART, "--namespace", SYSTEM, "--kubeconfig",
                    self.cluster.plane.kubeconfig("admin"), "--set", f"image.repository={repository},image.tag={tag}",
@@ -39,7 +39,10 @@ class Podfence:
             done = subprocess.run(command + more, capture_output=True, text=True, env=home)
             if done.returncode != 0:
                 raise RuntimeError(f"helm: {done.stdout[-2000:]}{done.stderr}")
+        self.cluster.kubectl("rollout", "status", "-n", SYSTEM, "daemonset/podfence", "--timeout=240s", check=False)
         self.until_ready()
+        for node in self.cluster.nodes:
+            until(lambda node=node: self.status(node).get("cni_install", {}).get("file") == chain, f"{node.name}: {chain} is there")
 
     def pods(self):
         """Of the DaemonSet, by node."""
@@ -57,8 +60,6 @@ class Podfence:
             until(ready, "podfence is ready on every node", 120)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.words()}") from error
-        for node in self.cluster.nodes:
-            until(lambda node=node: "podfence-cni" in self.first_list(node), f"{node.name}: the plugin is in the chain")
 
     def words(self):
         """What the pods say of themselves."""
@@ -69,10 +70,6 @@ class Podfence:
                 parts.append(self.cluster.kubectl("logs", "-n", SYSTEM, pod["metadata"]["name"], "-c", container, "--tail=30",
                                                   check=False).stdout)
         return "\n".join(parts)
-
-    @staticmethod
-    def first_list(node):
-        return node.run("sh", "-c", "cat $(ls /etc/cni/net.d/*.conflist | head -n 1)").stdout
 
     def status(self, node):
         pod = self.pods()[node.name]["metadata"]["name"]
