@@ -59,8 +59,9 @@ Result<std::vector<std::string>> names_in(const std::string& directory) {
   return names;
 }
 
-Result<std::string> read_small_file(const std::string& path, std::size_t most_bytes) {
-  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+Result<std::string> read_small_file(const std::string& path, std::size_t most_bytes, Links links) {
+  const int follow = links == Links::followed ? 0 : O_NOFOLLOW;
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | follow));
   if (fd.get() < 0) return fail(system_error(path));
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return fail(system_error(path));

@@ -1,6 +1,7 @@
 #pragma once
 // Small files of the agent's own state, and of others' that are only read.
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,8 +17,11 @@ Result<> make_directory(const std::string& path);
 /// Names of the entries that do not begin with a dot, sorted; none when there is no such directory.
 Result<std::vector<std::string>> names_in(const std::string& directory);
 
-/// A regular file of at most that many bytes; not_found when there is none. Follows no symbolic link.
-Result<std::string> read_small_file(const std::string& path, std::size_t most_bytes);
+/// Whether a path may end in a symbolic link, as files of a mounted Secret do.
+enum class Links : std::uint8_t { refused, followed };
+
+/// A regular file of at most that many bytes; not_found when there is none.
+Result<std::string> read_small_file(const std::string& path, std::size_t most_bytes, Links links = Links::refused);
 
 /// Beside it, then renamed over it: a reader finds the old text or the new one. Not synced: after a power cut either,
 /// or an empty file.

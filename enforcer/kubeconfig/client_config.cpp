@@ -1,13 +1,6 @@
 #include "enforcer/kubeconfig/client_config.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
 
 namespace podfence::kubeconfig {
 namespace {
@@ -122,34 +115,6 @@ Result<std::string> decode_base64(std::string_view text) {
   }
   if (digits % 4 != 0) return fail(Errc::invalid, "is no base64: its length is no multiple of 4");
   return out;
-}
-
-Result<std::string> read_file(const std::string& path, std::size_t most_bytes) {
-  const auto failed = [&](const char* what) {
-    return fail(errno == ENOENT ? Errc::not_found : Errc::io, path + ": " + what + std::strerror(errno));
-  };
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return failed("");
-  struct stat st {};
-  if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-    ::close(fd);
-    return fail(Errc::invalid, path + ": is no regular file");
-  }
-  std::string text;
-  std::array<char, 16384> buffer{};
-  while (true) {
-    const auto got = ::read(fd, buffer.data(), buffer.size());
-    if (got <= 0) {
-      ::close(fd);
-      if (got < 0) return failed("cannot be read: ");
-      return text;
-    }
-    text.append(buffer.data(), static_cast<std::size_t>(got));
-    if (text.size() > most_bytes) {
-      ::close(fd);
-      return fail(Errc::limit, path + ": larger than " + std::to_string(most_bytes) + " bytes");
-    }
-  }
 }
 
 }  // namespace podfence::kubeconfig

@@ -57,7 +57,4 @@ Result<> parse_server(const std::string& url, ClientConfig& config);
 
 Result<std::string> decode_base64(std::string_view text);
 
-/// A regular file, links followed.
-Result<std::string> read_file(const std::string& path, std::size_t most_bytes);
-
 }  // namespace podfence::kubeconfig

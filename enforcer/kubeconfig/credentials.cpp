@@ -1,5 +1,7 @@
 #include "enforcer/kubeconfig/credentials.h"
 
+#include "enforcer/files/files.h"
+
 namespace podfence::kubeconfig {
 namespace {
 
@@ -40,7 +42,7 @@ std::string base64(std::string_view text) {
 
 Result<std::string> read(const Material& material) {
   if (material.file.empty()) return material.data;
-  auto text = read_file(material.file, longest_certificates);
+  auto text = files::read_small_file(material.file, longest_certificates, files::Links::followed);
   if (text && trimmed(*text).empty()) return fail(Errc::invalid, material.file + ": is empty");
   return text;
 }
@@ -59,7 +61,7 @@ Result<> Credentials::read_token(Time now) {
   token_refused_ = false;
   auto token = config_.token.data;
   if (!config_.token.file.empty()) {
-    const auto text = read_file(config_.token.file, longest_token);
+    const auto text = files::read_small_file(config_.token.file, longest_token, files::Links::followed);
     if (!text) return fail(text.error());
     token = trimmed(*text);
     if (token.empty()) return fail(Errc::invalid, config_.token.file + ": is empty: expected a token");

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 
+#include "enforcer/files/files.h"
 #include "enforcer/kubeconfig/client_config.h"
 #include "policy/api/value.h"
 #include "policy/api/yaml_reader.h"
@@ -166,7 +167,7 @@ Result<ClientConfig> from_files(const std::vector<std::string>& files, const std
   bool any = false;
   for (const auto& file : files) {
     names += (names.empty() ? "" : ":") + file;
-    const auto text = read_file(file, limits.bytes);
+    const auto text = files::read_small_file(file, limits.bytes, files::Links::followed);
     if (!text && text.error().code() == Errc::not_found) continue;
     if (!text) return fail(text.error());
     any = true;

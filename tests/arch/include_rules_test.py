@@ -26,7 +26,7 @@ EDGES = {
     "enforcer/sandbox": ("enforcer/files", "policy/store"),
     "enforcer/sink": ("enforcer/files", "enforcer/flow"),
     "enforcer/reflector": ("policy/store",),
-    "enforcer/kubeconfig": ("policy/api",),
+    "enforcer/kubeconfig": ("enforcer/files", "policy/api"),
     "enforcer/kube": ("enforcer/reflector", "enforcer/kubeconfig"),
     "enforcer/install": ("policy/base",),
     "enforcer/agent": (
