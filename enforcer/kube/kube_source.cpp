@@ -50,7 +50,9 @@ class KubeSource::Parts final : public std::enable_shared_from_this<Parts>, priv
     auto session = Session::open(io_, std::move(config), settings_.version, settings_.audit_interval, *this);
     if (!session) return fail(session.error());
     session_ = std::move(*session);
-    const auto follow = [&](reflector::Resource resource) { return std::make_shared<Follower>(*session_, resource); };
+    const auto follow = [&](const reflector::Resource& resource) {
+      return std::make_shared<Follower>(*session_, resource);
+    };
     namespaces_ = follow({api::Kind::namespace_, "namespaces", "/api/v1/namespaces"});
     nodes_ = follow({api::Kind::node, "nodes", "/api/v1/nodes"});
     policies_ = follow({api::Kind::network_policy, "networkpolicies", "/apis/networking.k8s.io/v1/networkpolicies"});
