@@ -70,7 +70,11 @@ class Encoder {
 /// archive is an error, after some of the objects or none.
 Result<Origin> decode(std::string_view bytes, const std::function<void(api::Object)>& take);
 
-/// Of bytes whose objects need not be looked at.
-Result<Origin> decode_origin(std::string_view bytes);
+struct Head {
+  Origin origin;
+  std::uint64_t content = 0;  // as Encoder::Bytes
+};
+/// The objects are not looked at.
+Result<Head> decode_head(std::string_view bytes);
 
 }  // namespace podfence::archive

@@ -275,9 +275,12 @@ Result<Origin> read_origin(std::string_view bytes) {
 
 }  // namespace
 
-Result<Origin> decode_origin(std::string_view bytes) {
+Result<Head> decode_head(std::string_view bytes) {
   const auto parts = parts_of(bytes);
-  return parts ? read_origin(parts->origin) : Result<Origin>(fail(parts.error()));
+  if (!parts) return fail(parts.error());
+  auto origin = read_origin(parts->origin);
+  if (!origin) return fail(origin.error());
+  return Head{std::move(*origin), content_of(parts->objects_crc, parts->objects.size())};
 }
 
 Result<Origin> decode(std::string_view bytes, const std::function<void(api::Object)>& take) {

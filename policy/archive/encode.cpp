@@ -182,7 +182,7 @@ Encoder::Bytes Encoder::finish(const Origin& origin) && {
   const std::uint32_t objects_crc = crc32c(std::string_view(bytes.all).substr(head_size));
   const std::string tail = bytes_of(origin);
   bytes.all += tail;
-  bytes.content = (std::uint64_t{objects_crc} << 32U) | (objects_size & 0xffffffffU);
+  bytes.content = content_of(objects_crc, objects_size);
   char* head = bytes.all.data();
   std::copy(magic.begin(), magic.end(), head);
   put_number<4>(head + at_format, format);

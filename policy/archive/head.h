@@ -25,6 +25,11 @@ void put_number(char* at, std::uint64_t number) {
   for (std::size_t i = 0; i < size; ++i) at[i] = static_cast<char>(number >> (8 * i));
 }
 
+/// Names the content of the objects' bytes.
+inline std::uint64_t content_of(std::uint64_t objects_crc, std::uint64_t objects_size) {
+  return (objects_crc << 32U) | (objects_size & 0xffffffffU);
+}
+
 // Where the numbers are.
 inline constexpr std::size_t at_format = 8;
 inline constexpr std::size_t at_objects_size = 12;  // 8 bytes
