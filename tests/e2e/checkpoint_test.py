@@ -2,7 +2,7 @@
 """A node that starts before the API server answers: it enforces the last good world. A real process, real nftables, real
 packets, and a scripted API server. Usage: checkpoint_test.py PODFENCE [-v]
 
-List/watch rows: B3 L11; faults: C4 C12 C13 C16; conformance R-08 D-24 V-11.
+List/watch rows: B3 L11; faults: C4 C6 C12 C13 C16; conformance R-08 D-24 V-11.
 """
 import os
 import re
@@ -12,88 +12,15 @@ import threading
 import time
 import unittest
 
-from api_server import Answer, ApiServer, status
-from cni_node import CniNode, Sandbox
+from api_server import Answer, status
+from cni_node import Sandbox
+from kube_case import POLICIES, KubeCase
 from metrics_test import AGENT, get
-from node import namespace, node_object, policy, run
-
-PODFENCE = None
-POLICIES = "/apis/networking.k8s.io/v1/networkpolicies"
+from node import namespace, node_object, run
 
 
-class CheckpointTest(unittest.TestCase):
-    def setUp(self):
-        self.node = CniNode(PODFENCE)
-        self.addCleanup(self.node.close)
-        self.web = self.node.add_pod("web", "shop", app="web")
-        self.db = self.node.add_pod("db", "shop", app="db")
-        self.client = self.node.add_pod("client", "people", app="client")
-        for pod in (self.web, self.db):
-            self.addCleanup(self.node.listen(pod, 8080).close)
-        self.api = ApiServer(self.node.netns, self.node.directory)
-        self.api.put(node_object(), namespace("kube-system"), *[namespace(n, team=n) for n in ("shop", "people")],
-                     *[pod.manifest() for pod in (self.web, self.db, self.client)], self.deny_all(), self.allow_web())
-        self.api.start()
-        self.addCleanup(lambda: self.api.server and self.api.kill())
-        self.file = os.path.join(self.node.state, "checkpoint")
 
-    @staticmethod
-    def deny_all():
-        return policy("deny-all", "shop", policyTypes=["Ingress"])
-
-    @staticmethod
-    def allow_web(port="http"):
-        peer = {"namespaceSelector": {"matchLabels": {"team": "people"}}}
-        return policy("allow-web", "shop", {"app": "web"}, ingress=[{"from": [peer], "ports": [{"port": port}]}])
-
-    def start_agent(self, *more, enforces=True):
-        self.node.start_agent("--kubeconfig", self.api.kubeconfig(), *more, source="kubernetes", enforces=enforces)
-
-    def wrap(self, preparation):
-        """The next agent does this first, in a mount namespace of its own."""
-        script = os.path.join(self.node.directory, "podfence")
-        with open(script, "w", encoding="utf-8") as out:
-            out.write(f"#!/bin/sh\nif [ \"$1\" = agent ]; then\n{preparation}\nfi\nexec {PODFENCE} \"$@\"\n")
-        os.chmod(script, 0o755)
-        self.node.binary = script
-
-    def checkpoint(self):
-        return self.node.status().get("checkpoint", {})
-
-    def marked(self):
-        """The kernel holds nothing that the file does not."""
-        return os.path.exists(os.path.join(os.path.dirname(self.node.socket), "checkpoint-covers"))
-
-    def until_written(self, writes=1):
-        self.node.until(lambda: self.checkpoint()["writes"] >= writes and self.marked(), "a checkpoint is written", 60)
-
-    def learn(self):
-        self.start_agent()
-        self.until_written()
-
-    def reboot(self):
-        """Of the agent nothing is left, of its table nothing, and the API server is away."""
-        self.node.end_agent(signal.SIGKILL)
-        self.api.kill()
-        self.node.exec("nft", "flush", "ruleset")
-        self.node.exec("rm", "-f", self.node.socket, os.path.join(os.path.dirname(self.node.socket), "checkpoint-covers"))
-
-    def rules(self):
-        return self.node.exec("nft", "-s", "list", "table", "inet", "podfence", check=False).stdout
-
-    def reach(self, pod, other, timeout=0.4):
-        return self.node.reaches(pod.netns, other.v4, 8080, timeout)
-
-    def wait_for(self, pod, other, allowed):
-        self.node.until(lambda: self.reach(pod, other, 0.2) == allowed, f"{pod.name} -> {other.name}: {allowed}", 60)
-
-    def metric(self, name):
-        return float(re.search(rf"(?m)^{name} (\S+)$", get(self.node, AGENT, "/metrics")[2]).group(1))
-
-    def assert_judged(self):
-        self.assertTrue(self.reach(self.client, self.web))
-        self.assertFalse(self.reach(self.client, self.db))
-
+class CheckpointTest(KubeCase):
     # Enforcing from it -------------------------------------------------------------------------------------------
 
     def test_a_rebooted_node_enforces_before_the_server_answers(self):  # B3
@@ -196,6 +123,17 @@ class CheckpointTest(unittest.TestCase):
             self.node.end_agent(signal.SIGKILL)
         self.api.fault = lambda path, query: None
         self.start_agent()
+        self.wait_for(self.client, self.web, False)
+
+    def test_a_server_that_is_swallowed_by_the_network(self):  # C6
+        self.learn()
+        self.node.end_agent(signal.SIGKILL)
+        self.api.delete(self.allow_web())
+        self.node.exec("nft", f"table inet hole {{ chain o {{ type filter hook output priority 0; "
+                       f"tcp dport {self.api.port} drop; }}; }}")
+        self.start_agent()
+        self.assert_judged()
+        self.node.exec("nft", "delete", "table", "inet", "hole")
         self.wait_for(self.client, self.web, False)
 
     def test_another_cluster_replaces_it(self):  # C4
@@ -318,10 +256,15 @@ class CheckpointTest(unittest.TestCase):
 
     # The disk ----------------------------------------------------------------------------------------------------
 
-    def test_a_disk_that_is_full_or_cannot_be_written(self):  # C16
+    def disk(self, options):
+        """The next agent's checkpoint is on a disk of its own."""
         disk = os.path.join(self.node.directory, "disk")
         os.mkdir(disk)
-        self.wrap(f"mount -t tmpfs -o size=4k none {disk} && dd if=/dev/zero of={disk}/filler bs=4096 count=1 2>/dev/null")
+        self.wrap(f"mount -t tmpfs -o {options} none {disk}\ndd if=/dev/zero of={disk}/filler bs=4096 count=1 2>/dev/null")
+        return disk
+
+    def test_a_disk_that_is_full(self):  # C16
+        disk = self.disk("size=4k")
         self.start_agent("--checkpoint", f"{disk}/checkpoint")
         self.node.until(lambda: self.checkpoint()["failures"] >= 2, "it is tried again", 60)
         shown = self.node.status()
@@ -330,16 +273,19 @@ class CheckpointTest(unittest.TestCase):
         self.assertGreaterEqual(self.metric("podfence_checkpoint_failures_total"), 2)
         self.assertEqual(self.node.agent_log().count("event=checkpoint_not_written"), 1)
         self.assert_judged()
-        enter = ("nsenter", "-t", str(self.node.agent.pid), "-m")
-        run(*enter, "rm", f"{disk}/filler")
+        run("nsenter", "-t", str(self.node.agent.pid), "-m", "rm", f"{disk}/filler")
         self.node.until(lambda: self.checkpoint()["writes"] == 1, "there is room again", 60)
         self.assertEqual(self.node.status()["state"], "enforcing")
-        run(*enter, "mount", "-o", "remount,ro", disk)
+
+    def test_a_disk_that_cannot_be_written(self):  # C16
+        disk = self.disk("ro")
+        self.start_agent("--checkpoint", f"{disk}/checkpoint")
+        self.node.until(lambda: "Read-only" in self.checkpoint().get("error", ""), "it is said", 60)
         self.api.delete(self.allow_web())
         self.wait_for(self.client, self.web, False)
-        self.node.until(lambda: "Read-only" in self.checkpoint().get("error", ""), "it cannot be written", 60)
+        self.assertIn("Read-only", self.node.podfence("status", "--socket", self.node.socket).stdout)
 
 
 if __name__ == "__main__":
-    PODFENCE = os.path.abspath(sys.argv.pop(1))
+    KubeCase.PODFENCE = os.path.abspath(sys.argv.pop(1))
     unittest.main(verbosity=2)
