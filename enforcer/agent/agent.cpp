@@ -73,7 +73,6 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   const store::Cluster& world() const override { return commits_->compiler().cluster(); }
   void compile(std::vector<store::Event> events);
   void resume();
-  void describe(archive::Encoder& encoder, archive::Origin& origin) const;
 
   // What follows from commits (Commits::Listener).
   void on_committed(Clock::time_point begin, Clock::time_point end) override;
@@ -234,7 +233,10 @@ void Agent::compile(std::vector<store::Event> events) {
 /// The world of the last checkpoint, until the source has said everything.
 void Agent::resume() {
   if (checkpoint_file(config_).empty()) return;
-  checkpoints_.emplace(io_, config_, [this](auto& encoder, auto& origin) { describe(encoder, origin); });
+  checkpoints_.emplace(io_, config_, [this](auto& encoder, auto& origin) {
+    origin.server = feed_->server();
+    describe(world(), config_.node, sandboxes_->join(), feed_->problems(), encoder, origin);
+  });
   auto world = checkpoints_->restore([this] {
     const auto held = commits_->kernel().read();
     return !held || held->present;
@@ -247,23 +249,6 @@ void Agent::resume() {
   spdlog::info("event=checkpoint_enforced written={} server=\"{}\"", world->origin.written, world->origin.server);
   feed_->resume(world->origin);
   commits_->now();
-}
-
-/// As the API server said it: without what the sandboxes add to the pods of this node.
-void Agent::describe(archive::Encoder& encoder, archive::Origin& origin) const {
-  const auto& cluster = world();
-  for (const auto& [name, object] : cluster.namespaces()) encoder.add(object);
-  for (const auto& [name, object] : cluster.nodes()) encoder.add(object);
-  for (const auto& [name, object] : cluster.pods()) {
-    const auto* given = object.node == config_.node ? sandboxes_->join().given({name.first, name.second}) : nullptr;
-    encoder.add(given == nullptr ? object : *given);
-  }
-  for (const auto& [name, object] : cluster.policies()) encoder.add(object);
-  origin.server = feed_->server();
-  if (const auto* system = cluster.find_namespace("kube-system")) origin.cluster = system->meta.uid;
-  for (const auto& problem : feed_->problems()) {
-    if (!problem.stale) origin.narrow.push_back(problem.file);
-  }
 }
 
 void Agent::on_committed(Clock::time_point begin, Clock::time_point end) {

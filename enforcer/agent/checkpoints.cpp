@@ -159,6 +159,21 @@ void Checkpoints::stop() {
   timer_.cancel();
 }
 
+void describe(const store::Cluster& cluster, const std::string& node, const sandbox::Join& join,
+              const std::vector<FileProblem>& problems, archive::Encoder& encoder, archive::Origin& origin) {
+  for (const auto& [name, object] : cluster.namespaces()) encoder.add(object);
+  for (const auto& [name, object] : cluster.nodes()) encoder.add(object);
+  for (const auto& [name, object] : cluster.pods()) {
+    const auto* given = object.node == node ? join.given({name.first, name.second}) : nullptr;
+    encoder.add(given == nullptr ? object : *given);
+  }
+  for (const auto& [name, object] : cluster.policies()) encoder.add(object);
+  if (const auto* system = cluster.find_namespace("kube-system")) origin.cluster = system->meta.uid;
+  for (const auto& problem : problems) {
+    if (!problem.stale) origin.narrow.push_back(problem.file);
+  }
+}
+
 void forget_stale_addresses(std::vector<store::Event>& events, const std::string& node, bool of_this_boot,
                             const std::function<bool(const net::IpAddr&)>& plugged_in) {
   for (auto& event : events) {

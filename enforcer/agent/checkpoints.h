@@ -76,6 +76,10 @@ class Checkpoints {
   bool may_be_marked_ = true;  // an earlier agent may have left the mark
 };
 
+/// The cluster as the source said it: without what the sandboxes add to the pods of this node.
+void describe(const store::Cluster& cluster, const std::string& node, const sandbox::Join& join,
+              const std::vector<FileProblem>& problems, archive::Encoder& encoder, archive::Origin& origin);
+
 /// Addresses of this node's pods from before a boot, and addresses that are plugged in here by now, tell of nobody.
 void forget_stale_addresses(std::vector<store::Event>& events, const std::string& node, bool of_this_boot,
                             const std::function<bool(const net::IpAddr&)>& plugged_in);
