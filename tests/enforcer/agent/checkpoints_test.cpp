@@ -16,22 +16,22 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
 class CheckpointsTest : public testing::Test {
- protected:
+ public:
   CheckpointsTest() {
     auto pattern = (fs::temp_directory_path() / "podfence-checkpoints-XXXXXX").string();
-    root_ = ::mkdtemp(pattern.data());
-    fs::create_directory(root_ / "run");
-    config_.source = "kubernetes";
-    config_.node = "n1";
-    config_.state_dir = root_ / "state";
-    config_.socket = root_ / "run" / "agent.sock";
+    root = ::mkdtemp(pattern.data());
+    fs::create_directory(root / "run");
+    config.source = "kubernetes";
+    config.node = "n1";
+    config.state_dir = root / "state";
+    config.socket = root / "run" / "agent.sock";
   }
-  ~CheckpointsTest() override { fs::remove_all(root_); }
+  ~CheckpointsTest() override { fs::remove_all(root); }
 
   Checkpoints::Describe describes() {
     return [this](archive::Encoder& encoder, archive::Origin& origin) {
-      ++described_;
-      for (const auto& object : world_) encoder.add(object);
+      ++described;
+      for (const auto& object : world) encoder.add(object);
       origin.cluster = "ours";
     };
   }
@@ -40,40 +40,39 @@ class CheckpointsTest : public testing::Test {
   void until(Condition condition) {
     const auto end = std::chrono::steady_clock::now() + 60s;
     while (!condition() && std::chrono::steady_clock::now() < end) {
-      io_.restart();
-      io_.run_one_for(1s);
+      io.restart();
+      io.run_one_for(1s);
     }
     ASSERT_TRUE(condition());
   }
-  void write(const std::vector<api::Object>& world) {
-    world_ = world;
-    Checkpoints writer(io_, config_, describes());
+  void write() {
+    Checkpoints writer(io, config, describes());
     writer.before_commit();
     writer.changed();
     until([&] { return writer.status().writes == 1; });
   }
-  bool marked() const { return fs::exists(root_ / "run" / "checkpoint-covers"); }
+  bool marked() const { return fs::exists(root / "run" / "checkpoint-covers"); }
 
-  fs::path root_;
-  Config config_;
-  boost::asio::io_context io_;
-  std::vector<api::Object> world_{test::ns("shop"), test::pod("web").node("n1").ip("10.0.0.1")};
-  std::size_t described_ = 0;
+  fs::path root;
+  Config config;
+  boost::asio::io_context io;
+  std::vector<api::Object> world{test::ns("shop"), test::pod("web").node("n1").ip("10.0.0.1")};
+  std::size_t described = 0;
 };
 
 const auto table = [] { return true; };
 const auto no_table = [] { return false; };
 
 TEST_F(CheckpointsTest, WhatIsWrittenComesBack) {
-  write(world_);
+  write();
   EXPECT_TRUE(marked());
-  Checkpoints next(io_, config_, describes());
-  const auto world = next.restore(table);
-  ASSERT_TRUE(world);
-  EXPECT_EQ(world->events.size(), 2U);
-  EXPECT_EQ(world->origin.node, "n1");
-  EXPECT_EQ(world->origin.cluster, "ours");
-  EXPECT_EQ(world->origin.boot, checkpoint::boot_id());
+  Checkpoints next(io, config, describes());
+  const auto restored = next.restore(table);
+  ASSERT_TRUE(restored);
+  EXPECT_EQ(restored->events.size(), 2U);
+  EXPECT_EQ(restored->origin.node, "n1");
+  EXPECT_EQ(restored->origin.cluster, "ours");
+  EXPECT_EQ(restored->origin.boot, checkpoint::boot_id());
   EXPECT_TRUE(next.status().enforced);
   EXPECT_LT(age_of(*next.status().written), 60.0);
   next.followed();
@@ -81,61 +80,61 @@ TEST_F(CheckpointsTest, WhatIsWrittenComesBack) {
 }
 
 TEST_F(CheckpointsTest, NoneIsNoFault) {
-  Checkpoints first(io_, config_, describes());
+  Checkpoints first(io, config, describes());
   EXPECT_FALSE(first.restore(table));
   EXPECT_EQ(first.status().rejected, 0U);
   EXPECT_EQ(first.status().ignored, "");
 }
 
 TEST_F(CheckpointsTest, AKernelThatMovedSinceIsNotTurnedBack) {
-  write(world_);
+  write();
   {
-    Checkpoints running(io_, config_, describes());
+    Checkpoints running(io, config, describes());
     ASSERT_TRUE(running.restore(table));
     EXPECT_TRUE(marked());
     running.before_commit();
     EXPECT_FALSE(marked());
   }
-  Checkpoints killed(io_, config_, describes());
+  Checkpoints killed(io, config, describes());
   EXPECT_FALSE(killed.restore(table));
   EXPECT_EQ(killed.status().rejected, 1U);
   EXPECT_NE(killed.status().ignored.find("may be newer"), std::string::npos);
   EXPECT_FALSE(marked());
-  Checkpoints rebooted(io_, config_, describes());
+  Checkpoints rebooted(io, config, describes());
   EXPECT_TRUE(rebooted.restore(no_table));
   EXPECT_TRUE(marked()) << "what is in the kernel now is the checkpoint";
 }
 
 TEST_F(CheckpointsTest, ChangesWhileItIsWrittenLeaveItUnmarked) {
-  Checkpoints running(io_, config_, describes());
+  Checkpoints running(io, config, describes());
   running.before_commit();
   running.changed();
-  until([&] { return described_ == 1; });
+  until([&] { return described == 1; });
   running.before_commit();  // the thread may be at work still, or done: nobody has heard of it yet
   until([&] { return running.status().writes == 1; });
   EXPECT_FALSE(marked());
 }
 
 TEST_F(CheckpointsTest, TheSameWorldIsNotWrittenAgain) {
-  write(world_);
-  described_ = 0;
-  Checkpoints next(io_, config_, describes());
+  write();
+  described = 0;
+  Checkpoints next(io, config, describes());
   ASSERT_TRUE(next.restore(table));
   next.before_commit();
   next.changed();
-  until([&] { return described_ == 1; });
+  until([&] { return described == 1; });
   until([&] { return marked(); });
   EXPECT_EQ(next.status().writes, 0U);
 }
 
 TEST_F(CheckpointsTest, ManyChangesAreOneWrite) {
-  Checkpoints running(io_, config_, describes());
+  Checkpoints running(io, config, describes());
   for (int i = 0; i < 100; ++i) running.changed();
   until([&] { return running.status().writes == 1; });
   for (int i = 0; i < 100; ++i) running.changed();
-  io_.restart();
-  io_.run_for(2s);
-  EXPECT_EQ(described_, 1U) << "at most once in ten seconds";
+  io.restart();
+  io.run_for(2s);
+  EXPECT_EQ(described, 1U) << "at most once in ten seconds";
 }
 
 TEST(Describe, PodsOfThisNodeAreAsTheSourceGaveThem) {
