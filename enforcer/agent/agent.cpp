@@ -25,6 +25,7 @@
 #include <memory>
 #include <optional>
 
+#include "enforcer/agent/checkpoints.h"
 #include "enforcer/agent/cni_requests.h"
 #include "enforcer/agent/commits.h"
 #include "enforcer/agent/control.h"
@@ -69,6 +70,9 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
  private:
   // In: the source's events (Feed::Taker).
   void take(std::vector<store::Event> events, bool synced) override;
+  const store::Cluster& world() const override { return commits_->compiler().cluster(); }
+  void compile(std::vector<store::Event> events);
+  void resume();
 
   // What follows from commits (Commits::Listener).
   void on_committed(Clock::time_point begin, Clock::time_point end) override;
@@ -123,6 +127,7 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   std::string http_error_;
   std::unique_ptr<Commits> commits_;
   std::unique_ptr<Feed> feed_;
+  std::optional<Checkpoints> checkpoints_;
   std::optional<flow::FlowPipeline> flows_;
   std::vector<std::unique_ptr<sink::Shipper>> shippers_;
   std::optional<Guard> guard_;
@@ -178,6 +183,7 @@ Result<> Agent::start() {
   });
   listen_to_flows();
   after(tick_timer_, tick, [this] { on_tick(); });
+  resume();
   feed_->start();
   return {};
 }
@@ -205,14 +211,44 @@ void Agent::change(std::vector<store::Event> events, std::span<const net::IpAddr
 }
 
 void Agent::take(std::vector<store::Event> events, bool synced) {
-  if (!events.empty()) {
-    auto joined = sandboxes_->take(std::move(events));
-    flows_->before_change(joined);
-    commits_->take(std::move(joined));
-  }
-  has_read_ = true;
+  compile(std::move(events));
   synced_ = synced_ || synced;
-  if (synced_) commits_->now();
+  if (!synced_) return;
+  if (checkpoints_) {
+    checkpoints_->followed();
+    if (!commits_->started() || commits_->reconciler().waiting()) checkpoints_->before_commit();
+  }
+  commits_->now();
+  if (checkpoints_) checkpoints_->changed();
+}
+
+void Agent::compile(std::vector<store::Event> events) {
+  has_read_ = true;
+  if (events.empty()) return;
+  auto joined = sandboxes_->take(std::move(events));
+  flows_->before_change(joined);
+  commits_->take(std::move(joined));
+}
+
+/// The world of the last checkpoint, until the source has said everything.
+void Agent::resume() {
+  if (checkpoint_file(config_).empty()) return;
+  checkpoints_.emplace(io_, config_, [this](auto& encoder, auto& origin) {
+    origin.server = feed_->server();
+    describe(world(), config_.node, sandboxes_->join(), feed_->problems(), encoder, origin);
+  });
+  auto world = checkpoints_->restore([this] {
+    const auto held = commits_->kernel().read();
+    return !held || held->present;
+  });
+  if (!world) return;
+  const auto& attachments = sandboxes_->attachments();
+  forget_stale_addresses(world->events, config_.node, world->origin.boot == checkpoint::boot_id(),
+                         [&](const net::IpAddr& ip) { return attachments.claimant(ip) != nullptr; });
+  compile(std::move(world->events));
+  spdlog::info("event=checkpoint_enforced written={} server=\"{}\"", world->origin.written, world->origin.server);
+  feed_->resume(world->origin);
+  commits_->now();
 }
 
 void Agent::on_committed(Clock::time_point begin, Clock::time_point end) {
@@ -278,6 +314,7 @@ void Agent::stop(int signal) {
   commits_->stop();
   flows_->stop(Clock::now(), commits_->started() ? counters() : std::nullopt);
   feed_->stop();
+  if (checkpoints_) checkpoints_->stop();
   if (flows_fd_.is_open()) flows_fd_.release();
   io_.stop();
 }
@@ -294,6 +331,7 @@ StatusInputs Agent::status_inputs() {
                   .sandboxes = sandboxes_.get(),
                   .expects_cni = config_.cni};
   in.types = feed_->types();
+  if (checkpoints_) in.checkpoint = checkpoints_->status();
   for (const auto& shipper : shippers_) in.sinks.push_back(shipper->stats());
   const install::StateFiles installer(config_.state_dir);
   if (auto state = installer.load(); !state.updated.empty() || !state.problem.empty()) in.installer = std::move(state);

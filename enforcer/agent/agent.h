@@ -21,6 +21,7 @@ struct Config {
   std::string cluster;                  // a name for flow records; may be empty
   std::string socket = "/run/podfence/agent.sock";
   std::string state_dir = "/var/lib/podfence";             // what must survive a restart: the account of denied flows
+  std::string checkpoint;                                  // of the source kubernetes; "" = in state_dir, "none"
   std::string flow_log = "/var/log/podfence/flows.jsonl";  // "-" = standard output, "" = none
   std::uint64_t flow_log_file_mb = 64;                     // of the live file, before it is rotated
   std::uint64_t flow_log_total_mb = 512;                   // of it and the rotated ones: the oldest go
@@ -44,6 +45,9 @@ struct Config {
 Result<> validate(const Config& config);
 
 bool is_kubernetes(const Config& config);
+
+/// The file of the last good world; empty: none is kept.
+std::string checkpoint_file(const Config& config);
 
 /// "dir:PATH" -> PATH
 Result<std::string> source_directory(const std::string& source);

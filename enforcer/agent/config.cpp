@@ -18,11 +18,16 @@ bool is_kubernetes(const Config& config) {
   return config.source == "kubernetes";
 }
 
+std::string checkpoint_file(const Config& config) {
+  if (!is_kubernetes(config) || config.checkpoint == "none") return "";
+  return config.checkpoint.empty() ? config.state_dir + "/checkpoint" : config.checkpoint;
+}
+
 Result<> validate(const Config& config) {
   if (!is_kubernetes(config)) {
     if (auto directory = source_directory(config.source); !directory) return fail(directory.error());
-    if (!config.kubeconfig.empty() || !config.context.empty() || config.watch != "auto") {
-      return fail(Errc::invalid, "kubeconfig, context, watch: they belong to the source kubernetes");
+    if (!config.kubeconfig.empty() || !config.context.empty() || !config.checkpoint.empty() || config.watch != "auto") {
+      return fail(Errc::invalid, "kubeconfig, context, checkpoint, watch: they belong to the source kubernetes");
     }
   }
   if (config.audit_seconds == 0) return fail(Errc::invalid, "audit-seconds must be at least 1");
@@ -56,6 +61,9 @@ Result<> validate(const Config& config) {
                 "otlp, syslog, journald: what is not sent yet waits in the flow log, so flow-log must be a file");
   }
   if (config.state_dir.empty()) return fail(Errc::invalid, "state-dir is empty");
+  if (const auto file = checkpoint_file(config); !config.checkpoint.empty() && !file.empty() && file.front() != '/') {
+    return fail(Errc::invalid, "checkpoint '" + config.checkpoint + "': expected a path from the root, or none");
+  }
   if (config.verify_seconds == 0) return fail(Errc::invalid, "verify-seconds must be at least 1");
   return {};
 }

@@ -33,6 +33,8 @@ class DirectoryFeed final : public Feed {
   DirectoryFeed(const DirectoryFeed&) = delete;
   DirectoryFeed& operator=(const DirectoryFeed&) = delete;
 
+  void resume(const archive::Origin& /*origin*/) override {}  // its files are here: no checkpoint is kept of them
+
   void start() override {
     wait();
     asio::post(io_, [this] { give(source_.rescan()); });

@@ -3,8 +3,10 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstdlib>
+#include <random>
 
 #include "enforcer/agent/feed.h"
+#include "enforcer/agent/resumed_world.h"
 #include "enforcer/agent/version.h"
 #include "enforcer/kube/kube_source.h"
 
@@ -29,7 +31,8 @@ kube::WatchScope scope_of(const std::string& watch) {
 
 class KubernetesFeed final : public Feed, private kube::KubeSource::Listener {
  public:
-  KubernetesFeed(asio::io_context& io, Taker& taker) : io_(io), taker_(taker), timer_(io) {}
+  KubernetesFeed(asio::io_context& io, const Config& config, Taker& taker)
+      : io_(io), node_(config.node), taker_(taker), timer_(io) {}
 
   Result<> open(const Config& config) {
     auto client = kubeconfig::load({config.kubeconfig, config.context}, from_environment);
@@ -46,18 +49,32 @@ class KubernetesFeed final : public Feed, private kube::KubeSource::Listener {
     return {};
   }
 
+  void resume(const archive::Origin& origin) override {
+    resumed_.emplace(origin, node_);
+    std::random_device random;
+    pause_ = first_pause(taker_.world().nodes().size(), std::uniform_real_distribution<double>(0, 1)(random));
+  }
+
   void start() override {
-    spdlog::info("event=kubernetes_source server=\"{}\"", source_->text());
-    asio::post(io_, [this] { source_->start(); });
+    spdlog::info("event=kubernetes_source server=\"{}\" after_ms={}", source_->text(), pause_.count());
+    timer_.expires_after(pause_);
+    timer_.async_wait([this](error_code ec) {
+      if (!ec) source_->start();
+    });
   }
   void stop() override {
     source_->stop();
     timer_.cancel();
   }
 
+  std::string server() const override { return source_->text(); }
+
   std::vector<FileProblem> problems() const override {
     std::vector<FileProblem> all;
-    for (const auto& [object, problem] : source_->problems()) all.push_back({object, problem.stale, problem.messages});
+    for (const auto& [object, problem] : source_->problems()) {
+      const bool kept = resumed_ && resumed_->keeps(object);
+      all.push_back({object, problem.stale || kept, problem.messages});
+    }
     if (const auto problem = source_->credentials_problem(); !problem.empty()) {
       all.push_back({"credentials", true, {problem}});
     }
@@ -93,8 +110,15 @@ class KubernetesFeed final : public Feed, private kube::KubeSource::Listener {
 
  private:
   void on_events(std::vector<store::Event> events, bool synced) override {
+    const bool first = synced && !std::exchange(synced_, true);
+    if (resumed_) {
+      events = resumed_->take(std::move(events), source_->problems(), first ? &taker_.world() : nullptr);
+      if (!synced_) return;
+      if (first && resumed_->of_another_cluster()) {
+        spdlog::warn("event=checkpoint_of_another_cluster action=replaced");
+      }
+    }
     events_.insert(events_.end(), std::make_move_iterator(events.begin()), std::make_move_iterator(events.end()));
-    synced_ = synced_ || synced;
     if (std::exchange(waiting_, true)) return;
     timer_.expires_after(event_pause);
     timer_.async_wait([this](error_code ec) {
@@ -107,10 +131,13 @@ class KubernetesFeed final : public Feed, private kube::KubeSource::Listener {
   void on_note(const std::string& text) override { spdlog::warn("event=kubernetes_api note=\"{}\"", text); }
 
   asio::io_context& io_;
+  std::string node_;
   Taker& taker_;
   asio::steady_timer timer_;
   std::unique_ptr<kube::KubeSource> source_;
   std::vector<store::Event> events_;
+  std::optional<ResumedWorld> resumed_;  // where it began with a checkpoint
+  std::chrono::milliseconds pause_{0};   // before the first request
   bool waiting_ = false;
   bool synced_ = false;
 };
@@ -118,7 +145,7 @@ class KubernetesFeed final : public Feed, private kube::KubeSource::Listener {
 }  // namespace
 
 Result<std::unique_ptr<Feed>> open_kubernetes_feed(asio::io_context& io, const Config& config, Feed::Taker& taker) {
-  auto feed = std::make_unique<KubernetesFeed>(io, taker);
+  auto feed = std::make_unique<KubernetesFeed>(io, config, taker);
   if (auto opened = feed->open(config); !opened) return fail(std::move(opened.error()).in("source kubernetes"));
   return feed;
 }

@@ -177,6 +177,24 @@ void write_flows(Exposition& out, const StatusInputs& in, const flow::PipelineSt
   }
 }
 
+void write_checkpoint(Exposition& out, const StatusInputs& in) {
+  out.gauge("podfence_fail_static", "1 while rules stay in force that the source cannot be asked about.");
+  out.sample(std::uint64_t{is_fail_static(in)});
+  if (!in.checkpoint) return;
+  const auto& checkpoint = *in.checkpoint;
+  out.gauge("podfence_checkpoint_age_seconds", "Since the last good world was written. None yet: no sample.");
+  if (checkpoint.written) out.sample(age_of(*checkpoint.written));
+  out.gauge("podfence_checkpoint_enforced", "1 while the checkpoint is enforced: the API server has not answered yet.");
+  out.sample(std::uint64_t{checkpoint.enforced});
+  out.gauge("podfence_checkpoint_bytes", "Size of the last good world on disk.")
+      .sample(std::uint64_t{checkpoint.bytes});
+  out.counter("podfence_checkpoint_writes_total", "Checkpoints that are on disk.").sample(checkpoint.writes);
+  out.counter("podfence_checkpoint_failures_total", "Checkpoints that could not be written.");
+  out.sample(checkpoint.failures);
+  out.counter("podfence_checkpoint_rejected_total", "Checkpoints that were found at the start and not taken.");
+  out.sample(checkpoint.rejected);
+}
+
 /// Nothing for a directory.
 void write_api(Exposition& out, const std::vector<WatchedType>& types) {
   if (types.empty()) return;
@@ -214,6 +232,7 @@ std::string metrics_text(const MetricsInputs& in) {
   write_generations(out, in.status);
   write_denied(out, in.flows);
   write_flows(out, in.status, in.flows);
+  write_checkpoint(out, in.status);
   write_api(out, in.status.types);
   write_process(out, in.status.activity);
   return out.text();

@@ -99,6 +99,16 @@ void write_types(JsonWriter& json, const std::vector<WatchedType>& types) {
   json.end_array();
 }
 
+void write_checkpoint(JsonWriter& json, const CheckpointStatus& checkpoint) {
+  json.key("checkpoint").begin_object().field("file", checkpoint.file).field("enforced", checkpoint.enforced);
+  write_time(json, "written", checkpoint.written);
+  if (checkpoint.written) json.field("age_seconds", age_of(*checkpoint.written));
+  json.field("bytes", checkpoint.bytes).field("writes", checkpoint.writes).field("failures", checkpoint.failures);
+  if (!checkpoint.error.empty()) json.field("error", checkpoint.error);
+  if (!checkpoint.ignored.empty()) json.field("ignored", checkpoint.ignored);
+  json.end_object();
+}
+
 void write_problems(JsonWriter& json, const StatusInputs& in) {
   json.key("files").begin_array();
   for (const auto& file : in.files) {
@@ -152,15 +162,24 @@ void write_sandboxes(JsonWriter& json, const StatusInputs& in) {
 
 }  // namespace
 
+double age_of(Clock::time_point t) {
+  return std::max(0.0, std::chrono::duration<double>(Clock::now() - t).count());
+}
+
 std::string time_text(Clock::time_point t) {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(Clock::to_time_t(t)));
 }
 
+bool is_fail_static(const StatusInputs& in) {
+  if (!in.activity.enforcing_since) return false;
+  if (in.checkpoint && in.checkpoint->enforced) return true;
+  return std::any_of(in.types.begin(), in.types.end(), [](const auto& type) { return !type.error.empty(); });
+}
+
 std::string_view state_of(const StatusInputs& in) {
   if (!in.activity.enforcing_since) return "starting";
-  const bool follows =
-      std::all_of(in.types.begin(), in.types.end(), [](const auto& type) { return type.error.empty(); });
-  const bool whole = follows && in.files.empty() && in.reconciler.withheld().empty() &&
+  const bool keeps = !in.checkpoint || in.checkpoint->error.empty();
+  const bool whole = keeps && !is_fail_static(in) && in.files.empty() && in.reconciler.withheld().empty() &&
                      in.activity.last_error.empty() && in.guard_error.empty();
   return whole ? "enforcing" : "degraded";
 }
@@ -175,6 +194,7 @@ std::string status_json(const StatusInputs& in) {
   json.field("source", in.source).field("state", state_of(in));
   write_time(json, "started", in.activity.started);
   write_time(json, "enforcing_since", in.activity.enforcing_since);
+  json.field("fail_static", is_fail_static(in));
   json.key("counts").begin_object().field("local_pods", sizes.local_pods);
   json.field("pods", compiler.cluster().pods().size()).field("policies", compiler.cluster().policies().size());
   json.field("relevant_policies", sizes.relevant_policies).field("peer_specs", sizes.peer_specs);
@@ -182,6 +202,7 @@ std::string status_json(const StatusInputs& in) {
   json.field("attachments", in.sandboxes == nullptr ? 0 : in.sandboxes->attachments().all().size()).end_object();
   write_activity(json, in.activity);
   write_types(json, in.types);
+  if (in.checkpoint) write_checkpoint(json, *in.checkpoint);
   write_problems(json, in);
   write_sandboxes(json, in);
   write_pods(json, compiler.cluster(), pods);

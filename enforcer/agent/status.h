@@ -60,6 +60,19 @@ struct WatchedType {
   std::string error = {};  // of the last request; empty when all is well
 };
 
+/// The last good world on disk, and what became of it.
+struct CheckpointStatus {
+  std::string file = {};
+  bool enforced = false;                          // the API server has not said everything yet: it is what is enforced
+  std::optional<Clock::time_point> written = {};  // the one on disk
+  std::size_t bytes = 0;
+  std::uint64_t writes = 0;
+  std::uint64_t failures = 0;
+  std::uint64_t rejected = 0;
+  std::string error = {};    // of the last write; empty when all is well
+  std::string ignored = {};  // why the one of the start was not taken
+};
+
 struct StatusInputs {
   std::string_view version;
   const Reconciler& reconciler;
@@ -75,8 +88,12 @@ struct StatusInputs {
   std::string http_error = {};                   // why it is not served; empty when all is well
   const sandbox::Registry* sandboxes = nullptr;
   std::vector<WatchedType> types = {};
-  bool expects_cni = false;  // name pods that the plugin did not see even where it saw none
+  std::optional<CheckpointStatus> checkpoint = {};  // nothing when none is kept
+  bool expects_cni = false;                         // name pods that the plugin did not see even where it saw none
 };
+
+/// Rules stay in force without anybody who says that they are still the right ones.
+bool is_fail_static(const StatusInputs& in);
 
 /// "starting", "enforcing", "degraded"
 std::string_view state_of(const StatusInputs& in);
@@ -85,6 +102,9 @@ std::string status_json(const StatusInputs& in);
 
 /// The same for people, from the JSON text that the agent answered.
 Result<std::string> status_text(std::string_view json);
+
+/// Seconds; 0 when it is to come.
+double age_of(Clock::time_point t);
 
 /// RFC 3339, UTC, seconds.
 std::string time_text(Clock::time_point t);

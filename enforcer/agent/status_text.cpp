@@ -95,6 +95,27 @@ double seconds_at(element e, const char* pointer) {
   return e.at_pointer(pointer).get(number) == simdjson::SUCCESS ? number : 0;
 }
 
+void write_checkpoint(std::string& out, element e) {
+  element checkpoint;
+  if (e.at_key("checkpoint").get(checkpoint) != simdjson::SUCCESS) return;
+  const auto written = text_at(checkpoint, "/written");
+  if (flag_at(checkpoint, "/enforced")) {
+    out += fmt::format("  CHECKPOINT of {} is enforced, {:.0f} s old: the API server has not said everything yet\n",
+                       written, seconds_at(checkpoint, "/age_seconds"));
+  } else if (written.empty()) {
+    out += "  checkpoint none yet\n";
+  } else {
+    out += fmt::format("  checkpoint of {}, {} bytes in {}\n", written, number_at(checkpoint, "/bytes"),
+                       text_at(checkpoint, "/file"));
+  }
+  if (const auto error = text_at(checkpoint, "/error"); !error.empty()) {
+    out += fmt::format("    ERROR {} ({} failures)\n", error, number_at(checkpoint, "/failures"));
+  }
+  if (const auto why = text_at(checkpoint, "/ignored"); !why.empty()) {
+    out += fmt::format("    the one that was here at the start was ignored: {}\n", why);
+  }
+}
+
 void write_types(std::string& out, element e) {
   if (has_list(e, "/kubernetes")) out += "\nKUBERNETES API\n";
   for (const auto type : list_at(e, "/kubernetes")) {
@@ -165,6 +186,7 @@ Result<std::string> status_text(std::string_view json) {
   if (const auto error = text_at(e, "/error"); !error.empty()) return fail(Errc::refused, error);
   std::string out;
   write_head(out, e);
+  write_checkpoint(out, e);
   write_types(out, e);
   write_problems(out, e);
   write_objects(out, e);

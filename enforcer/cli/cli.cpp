@@ -173,6 +173,9 @@ void add_agent(CLI::App& app, Arguments& a) {
   c.add_option("--socket", config.socket, "Where status and explain ask; in a directory of mode 0700")
       ->capture_default_str();
   c.add_option("--state-dir", config.state_dir, "What must survive a restart")->capture_default_str();
+  c.add_option("--checkpoint", config.checkpoint,
+               "For kubernetes: file of the last good world, enforced before the API server answers; none = no file "
+               "(default: checkpoint in the state directory)");
   c.add_option("--cni-results", config.cni_results, "The runtime's cache of plugin results; empty = not read")
       ->capture_default_str();
   c.add_flag("--cni", config.cni, "podfence-cni is in the chain: status names local pods that it did not see");

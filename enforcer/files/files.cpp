@@ -36,6 +36,11 @@ Result<> write_all(int fd, std::string_view text, const std::string& path) {
   return {};
 }
 
+Result<> sync_to_disk(int fd, Sync sync, const std::string& path) {
+  if (sync == Sync::to_disk && ::fsync(fd) != 0) return fail(system_error(path));
+  return {};
+}
+
 }  // namespace
 
 Result<> make_directory(const std::string& path) {
@@ -78,14 +83,16 @@ Result<std::string> read_small_file(const std::string& path, std::size_t most_by
   }
 }
 
-Result<> write_file(const std::string& directory, const std::string& name, std::string_view text) {
+Result<> write_file(const std::string& directory, const std::string& name, std::string_view text, Sync sync) {
   const auto path = directory + "/" + name;
   const auto temporary = directory + "/.tmp-" + name;
   {
     const Descriptor fd(
         ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR));
     if (fd.get() < 0) return fail(system_error(temporary));
-    if (auto written = write_all(fd.get(), text, temporary); !written) {
+    auto written = write_all(fd.get(), text, temporary);
+    if (written) written = sync_to_disk(fd.get(), sync, temporary);
+    if (!written) {
       ::unlink(temporary.c_str());
       return written;
     }
@@ -95,7 +102,9 @@ Result<> write_file(const std::string& directory, const std::string& name, std::
     ::unlink(temporary.c_str());
     return fail(std::move(error));
   }
-  return {};
+  if (sync == Sync::none) return {};
+  const Descriptor fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return fd.get() < 0 ? Result<>(fail(system_error(directory))) : sync_to_disk(fd.get(), sync, directory);
 }
 
 Result<> remove_file(const std::string& path) {

@@ -147,6 +147,11 @@ Join::Events Join::refresh(const std::vector<const Attachment*>& changed) {
   return events;
 }
 
+const api::Pod* Join::given(const PodName& name) const {
+  const auto at = locals_.find(name);
+  return at == locals_.end() ? nullptr : &at->second.object;
+}
+
 const api::Pod* Join::pod_of(const Attachment& attachment) const {
   const auto at = locals_.find({attachment.pod_namespace, attachment.pod_name});
   return at != locals_.end() && belongs_to(attachment, at->second.object) ? &at->second.object : nullptr;

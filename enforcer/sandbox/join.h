@@ -34,6 +34,9 @@ class Join {
   /// Addresses that a pod of this node had and has no more, since the last call; some may have another pod by now.
   std::vector<net::IpAddr> take_lost() { return std::exchange(lost_, {}); }
 
+  /// A pod of this node as the source gave it; null for others, and for pods on the node's own network.
+  const api::Pod* given(const PodName& name) const;
+
   /// The pod that the sandbox is of, as the source gave it; null while it is not known.
   const api::Pod* pod_of(const Attachment& attachment) const;
 

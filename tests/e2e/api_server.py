@@ -70,7 +70,7 @@ class ApiServer:
         self.fault = lambda path, query: None  # an Answer instead of the right one
         self.token = TOKEN
         self.bookmark_seconds = 1.0
-        self.server, self.connections, self.port = None, set(), 0
+        self.server, self.connections, self.port, self.watches = None, set(), 0, 0
         self._make_certificates()
 
     # Objects -----------------------------------------------------------------------------------------------------
@@ -98,6 +98,12 @@ class ApiServer:
             self.revision += 1
             gone["metadata"]["resourceVersion"] = str(self.revision)
             self.history.append(Change(self.revision, self.key(thing)[0], gone, was, True))
+            self.changed.notify_all()
+
+    def end_watches(self):
+        """With a clean end, as a server does that stops, or that has enough of a slow reader."""
+        with self.changed:
+            self.watches += 1
             self.changed.notify_all()
 
     def compact(self):
@@ -257,7 +263,7 @@ class ApiServer:
                                "metadata": {"resourceVersion": str(revision), "annotations": annotations}})
 
         ends = time.monotonic() + float(query.get("timeoutSeconds", "1800"))
-        server = self.server
+        server, watches = self.server, self.watches
         with self.changed:
             now = self.revision
             initial = view.of(self.objects)
@@ -273,7 +279,7 @@ class ApiServer:
             bookmark(now, **{"k8s.io/initial-events-end": "true"})
             seen = now
         next_bookmark = time.monotonic() + self.bookmark_seconds
-        while self.server is server and time.monotonic() < ends:
+        while self.server is server and self.watches == watches and time.monotonic() < ends:
             with self.changed:
                 self.changed.wait(0.1)
                 news = [change for change in self.history if change.revision > seen and view.event(change)]

@@ -257,6 +257,34 @@ TEST(Status, shows_each_type_of_the_kubernetes_api) {
   EXPECT_TRUE(has(text, "ERROR answered 403?: no"));
 }
 
+TEST(Status, says_that_a_checkpoint_is_enforced_and_how_old_it_is) {
+  Node node({test::pod("web")});
+  auto in = node.inputs();
+  in.checkpoint = CheckpointStatus{.file = "/var/lib/podfence/checkpoint", .enforced = true};
+  EXPECT_FALSE(is_fail_static(in)) << "nothing is enforced yet";
+  node.activity.enforcing_since = Clock::now();
+  in.checkpoint->written = Clock::now() - 90s;
+  in.checkpoint->writes = 3;
+  Parsed json(status_json(in));
+  EXPECT_EQ(json.text("/state"), "degraded");
+  EXPECT_EQ(json.number("/checkpoint/writes"), 3);
+  bool fail_static = false;
+  double age = 0;
+  EXPECT_FALSE(json.root.at_pointer("/fail_static").get(fail_static));
+  EXPECT_TRUE(fail_static);
+  EXPECT_FALSE(json.root.at_pointer("/checkpoint/age_seconds").get(age));
+  EXPECT_GE(age, 89);
+  EXPECT_NE(status_text(status_json(in))->find("s old: the API server has not said everything yet"), std::string::npos);
+  in.checkpoint->enforced = false;
+  EXPECT_EQ(state_of(in), "enforcing");
+  in.checkpoint->error = "no space";
+  in.checkpoint->ignored = "is damaged";
+  EXPECT_EQ(state_of(in), "degraded");
+  const auto text = status_text(status_json(in)).value_or("");
+  EXPECT_NE(text.find("ERROR no space"), std::string::npos);
+  EXPECT_NE(text.find("was ignored: is damaged"), std::string::npos);
+}
+
 TEST(Status, text_shows_the_agents_error_and_refuses_what_is_no_status) {
   const auto error = status_text(R"({"error":"not now\u001b[2J"})");
   ASSERT_FALSE(error);

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""What an API server and the way to it can do wrong: the rules stay as they are, byte for byte, and what changed
+meanwhile is enforced once all is well. Usage: api_faults_test.py PODFENCE [-v]
+
+Faults: C1 C2 C3 C5 C7 C8 C9 C10 C11. C4 C6 C12 C13 C16 are in checkpoint_test.py and kube_test.py, C15 in
+tests/enforcer/kernel and tests/enforcer/agent.
+"""
+import base64
+import json
+import os
+import signal
+import sys
+import time
+import unittest
+
+from api_server import Answer, status
+from kube_case import POLICIES, KubeCase
+
+JSON = {"Content-Type": "application/json"}
+CUT = {**JSON, "Content-Length": "100000", "Connection": "close"}
+
+
+class ApiFaultsTest(KubeCase):
+    def stays(self, noticed, what):
+        """The rules do, until the agent has noticed and after it."""
+        before = self.rules()
+        self.assertIn("table inet podfence", before)
+        self.node.until(noticed, what, 60)
+        self.assertEqual(self.rules(), before)
+        self.assert_judged()
+
+    def error(self, words):
+        return lambda: any(words in t.get("error", "") for t in self.node.status()["kubernetes"])
+
+    def converges(self):
+        self.api.delete(self.allow_web())
+        self.wait_for(self.client, self.web, False)
+        self.node.until(lambda: self.node.status()["state"] == "enforcing", "all is well again", 60)
+
+    def relists(self):
+        return sum(t["relists"] for t in self.node.status()["kubernetes"])
+
+    def test_it_is_killed(self):  # C1
+        self.start_agent()
+        self.api.kill()
+        self.stays(lambda: self.node.status()["fail_static"], "the server is away")
+        self.api.start()
+        self.converges()
+        self.assertEqual(self.relists(), 0, "its history was there")
+
+    def test_it_stops_in_good_order(self):  # C2
+        self.start_agent()
+        asked = {}
+
+        def stopping(path, query):
+            asked.setdefault(path, []).append(time.monotonic())
+            return Answer(429, status(429, "TooManyRequests", "stopping"), {"Retry-After": "3", "Connection": "close"})
+        self.api.fault = stopping
+        self.api.end_watches()
+        self.stays(self.error("429"), "it is asked to wait")
+        again = lambda: len(asked) == 4 and all(len(times) >= 2 for times in asked.values())
+        self.node.until(again, "each type asks again", 60)
+        for first, second, *_ in asked.values():
+            self.assertGreaterEqual(second - first, 3, "after the wait")
+        self.api.fault = lambda path, query: None
+        self.converges()
+        self.assertEqual(self.relists(), 0)
+
+    def test_its_database_stalls_when_the_agent_starts(self):  # C3
+        stalled = Answer(500, status(500, "InternalError", "etcdserver: request timed out"))
+        self.api.fault = lambda path, query: stalled if query.get("resourceVersion", "") == "" else None
+        self.start_agent()
+        self.assert_judged()
+        self.assertTrue(all(t["possibly_stale"] for t in self.node.status()["kubernetes"]))
+        self.api.fault = lambda path, query: None
+        self.converges()
+
+    def test_it_has_forgotten_what_a_paused_agent_did_not_read(self):  # C5, C8
+        self.start_agent()
+        before = self.rules()
+        self.node.agent.send_signal(signal.SIGSTOP)
+        for number in range(3000):
+            pod = self.db.manifest()
+            pod["metadata"]["annotations"] = {"number": str(number), "padding": "x" * 1000}
+            self.api.put(pod)
+        self.api.end_watches()
+        self.api.compact()
+        self.assertEqual(self.rules(), before)
+        self.node.agent.send_signal(signal.SIGCONT)
+        self.converges()
+        self.assertGreaterEqual(sum(t["expired"] for t in self.node.status()["kubernetes"]), 1)
+
+    def test_it_answers_with_errors_only(self):  # C7
+        self.start_agent()
+        errors = [Answer(503, "no backend"), Answer(429, status(429, "TooManyRequests", "busy"), {"Retry-After": "1"}),
+                  Answer(500, status(500, "InternalError", "oops")), Answer(502, "<html>", {"Content-Type": "text/html"})]
+        asked = []
+
+        def storm(path, query):
+            asked.append(path)
+            return errors[len(asked) % len(errors)]
+        self.api.fault = storm
+        started = time.monotonic()
+        self.api.kill()
+        self.api.start()
+        self.stays(lambda: len(asked) >= 8, "it is asked again and again")
+        self.assertLessEqual(len(asked), 12 + 2 * (time.monotonic() - started), "and not too often")
+        self.api.fault = lambda path, query: None
+        self.converges()
+
+    def test_its_answers_are_cut_or_garbage(self):  # C9
+        self.start_agent()
+        gone = json.dumps({"kind": "NetworkPolicyList", "apiVersion": "networking.k8s.io/v1", "items": [],
+                           "metadata": {"resourceVersion": "9999"}})
+        event = json.dumps({"type": "DELETED", "object": {"kind": "NetworkPolicy", "metadata": {"name": "deny-all"}}})
+        proto = {"Content-Type": "application/vnd.kubernetes.protobuf;stream=watch"}
+        bad = {POLICIES: [Answer(200, gone[:40], CUT), Answer(200, gone, {"Content-Type": "text/html"})],
+               "/api/v1/pods": [Answer(200, event[:-1], CUT), Answer(200, "\x00\x01 {[[", JSON)],
+               "/api/v1/nodes": [Answer(200, "k8s\x00\x0a\xff\xff", proto), Answer(200, event + event, JSON)],
+               "/api/v1/namespaces": [Answer(200, "", CUT), Answer(200, "[" * 5000, JSON)]}
+        given = dict.fromkeys(bad, 0)
+
+        def garbage(path, query):
+            if "limit" in query:
+                return None
+            given[path] += 1
+            return bad[path][given[path] % 2]
+        self.api.kill()
+        self.api.compact()
+        self.api.fault = garbage
+        self.api.start()
+        self.stays(lambda: min(given.values()) >= 2, "all of it was given")
+        self.api.fault = lambda path, query: None
+        self.converges()
+
+    def test_the_token_is_revoked_and_another_one_comes(self):  # C10
+        token = os.path.join(self.node.directory, "token")
+
+        def issue(text):
+            with open(token + ".new", "w", encoding="ascii") as out:
+                out.write(text)
+            os.rename(token + ".new", token)
+        issue(self.api.token)
+        self.start_agent(tokenFile="token")
+        self.api.token = "another"
+        self.api.end_watches()
+        self.stays(self.error("401"), "it is refused")
+        issue("another")
+        self.converges()
+
+    def test_the_authority_of_its_certificate_is_replaced(self):  # C11
+        path = self.api.kubeconfig()
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+        old, authority = self.api.tls, os.path.join(self.node.directory, "ca.crt")
+        with open(authority, encoding="ascii") as file:
+            trusted = file.read()
+        self.api._make_certificates()
+        with open(authority, encoding="ascii") as file:
+            trusted += file.read()
+        new, self.api.tls = self.api.tls, old
+        cluster = config["clusters"][0]["cluster"]
+        cluster["certificate-authority-data"] = base64.b64encode(trusted.encode()).decode()
+        with open(path, "w", encoding="utf-8") as out:
+            json.dump(config, out)
+        self.node.start_agent("--kubeconfig", path, source="kubernetes")
+        self.api._make_certificates()
+        self.api.end_watches()
+        self.stays(self.error("certificate"), "nobody vouches for the third one")
+        self.api.tls = new
+        self.converges()
+
+
+if __name__ == "__main__":
+    KubeCase.PODFENCE = os.path.abspath(sys.argv.pop(1))
+    unittest.main(verbosity=2)
