@@ -151,9 +151,7 @@ void add_socket(CLI::App& command, Arguments& a) {
   command.add_option("--socket", a.socket, "The agent's socket")->capture_default_str();
 }
 
-void add_agent(CLI::App& app, Arguments& a) {
-  auto& c = *app.add_subcommand("agent", "Enforces the policies for this node's pods");
-  auto& config = a.agent;
+void add_objects(CLI::App& c, agent::Config& config) {
   c.add_option("--source", config.source, "Where objects come from: dir:PATH or kubernetes")->required();
   c.add_option("--kubeconfig", config.kubeconfig,
                "For kubernetes: how to reach the API server (default: KUBECONFIG, or the pod's service account)");
@@ -168,6 +166,9 @@ void add_agent(CLI::App& app, Arguments& a) {
   c.add_option("--watch-linger-seconds", config.watch_linger_seconds,
                "How long a watch stays that is not needed any more")
       ->capture_default_str();
+}
+
+void add_node(CLI::App& c, agent::Config& config) {
   c.add_option("--node", config.node, "This node's name, as in spec.nodeName of its pods")->required();
   c.add_option("--cluster", config.cluster, "A name of the cluster, for flow records");
   c.add_option("--socket", config.socket, "Where status and explain ask; in a directory of mode 0700")
@@ -179,6 +180,12 @@ void add_agent(CLI::App& app, Arguments& a) {
   c.add_option("--cni-results", config.cni_results, "The runtime's cache of plugin results; empty = not read")
       ->capture_default_str();
   c.add_flag("--cni", config.cni, "podfence-cni is in the chain: status names local pods that it did not see");
+  c.add_option("--http-address", config.http_address,
+               "Where /metrics, /livez, /readyz and /statusz are; empty = nowhere")
+      ->capture_default_str();
+}
+
+void add_records(CLI::App& c, agent::Config& config) {
   c.add_option("--flow-log", config.flow_log, "File for records of denied flows; - = standard output")
       ->capture_default_str();
   c.add_option("--flow-log-file-mb", config.flow_log_file_mb, "The file is rotated when it is that large")
@@ -191,15 +198,16 @@ void add_agent(CLI::App& app, Arguments& a) {
   c.add_flag("--journald", config.journald, "And to this machine's journal");
   c.add_option("--otlp-headers", config.otlp_headers, "File of \"Name: value\" lines for it, as credentials");
   c.add_option("--otlp-ca", config.otlp_ca, "File of certificates to verify it by (default: the system's)");
-  c.add_option("--http-address", config.http_address,
-               "Where /metrics, /livez, /readyz and /statusz are; empty = nowhere")
-      ->capture_default_str();
   c.add_option("--log-group", config.program.log_group, "NFLOG group")->capture_default_str();
-  c.add_option("--label-bit", config.program.label_bit, "Conntrack label bit of allowed flows, 0-127")
-      ->capture_default_str();
   c.add_option("--log-source-rate", config.program.log_source_rate, "Logged packets a second for each source")
       ->capture_default_str();
   c.add_option("--log-node-rate", config.program.log_node_rate, "Logged packets a second in all")
+      ->capture_default_str();
+}
+
+void add_enforcement(CLI::App& c, Arguments& a) {
+  auto& config = a.agent;
+  c.add_option("--label-bit", config.program.label_bit, "Conntrack label bit of allowed flows, 0-127")
       ->capture_default_str();
   c.add_option("--verify-seconds", config.verify_seconds, "Read the kernel back that often")->capture_default_str();
   c.add_flag("--no-fail-closed", a.no_fail_closed,
@@ -208,6 +216,14 @@ void add_agent(CLI::App& app, Arguments& a) {
   c.add_flag("--own-table", config.own_table,
              "Own the nftables table, so that nobody else can change it (kernel 6.9; nft before 1.1 lists it badly)");
   c.add_flag("--no-source-guard", a.no_guard, "Do not drop packets from a pod's interface with a foreign source");
+}
+
+void add_agent(CLI::App& app, Arguments& a) {
+  auto& c = *app.add_subcommand("agent", "Enforces the policies for this node's pods");
+  add_objects(c, a.agent);
+  add_node(c, a.agent);
+  add_records(c, a.agent);
+  add_enforcement(c, a);
   c.add_flag("--dry-run", a.dry_run, "Print the ruleset for what the source holds now, and stop")->configurable(false);
   // CLI11 reads a configuration file for the program only, not for a command of it.
   app.set_config("--config", "", "YAML file with the agent's options as keys (podfence agent --config FILE)");
