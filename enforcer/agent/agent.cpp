@@ -151,6 +151,7 @@ Result<> Agent::start() {
   flows.node = config_.node;
   flows.cluster = config_.cluster;
   flows.instance = new_instance();
+  const std::string instance = flows.instance;
   flows.version = version;
   flows.flow_log = config_.flow_log;
   flows.state_dir = config_.state_dir;
@@ -158,7 +159,7 @@ Result<> Agent::start() {
   flows.nflog.group = config_.program.log_group;
   flows_.emplace(std::move(flows), commits_->compiler().cluster(), Clock::now());
 
-  auto shippers = open_sinks(io_, config_);
+  auto shippers = open_sinks(io_, config_, instance);
   if (!shippers) return fail(shippers.error());
   shippers_ = std::move(*shippers);
   if (config_.guard_sources) {

@@ -32,6 +32,7 @@ struct Config {
   std::string otlp_ca;        // file with the certificates that it is verified by; "" = the system's
   std::string syslog;         // "udp://HOST", "tcp://HOST", "unix:/PATH"; "" = none
   bool journald = false;
+  bool flow_events = false;  // Kubernetes Events on pods whose flows are denied
   std::string http_address = "127.0.0.1:19436";      // /metrics, /livez, /readyz, /statusz; "" = none
   std::string cni_results = "/var/lib/cni/results";  // the runtime's cache of plugin results; empty: not read
   bool cni = false;               // podfence-cni is in the chain: status names local pods that it did not see

@@ -188,7 +188,7 @@ std::string status_json(const StatusInputs& in) {
   json.key("sinks").begin_array();
   for (const auto& sink : in.sinks) {
     json.begin_object().field("sink", sink.sink).field("sent", sink.sent).field("retries", sink.retries);
-    json.field("dropped", sink.dropped);
+    json.field("dropped", sink.dropped).field("suppressed", sink.suppressed);
     write_time(json, "last_success", sink.last_success);
     if (!sink.error.empty()) json.field("error", sink.error);
     json.end_object();

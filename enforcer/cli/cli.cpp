@@ -179,6 +179,8 @@ void add_agent(CLI::App& app, Arguments& a) {
   c.add_option("--otlp", config.otlp, "Sends flow records to this OTLP/HTTP receiver too: http://HOST:4318/v1/logs");
   c.add_option("--syslog", config.syslog, "And to this syslog receiver: udp://HOST, tcp://HOST or unix:/PATH");
   c.add_flag("--journald", config.journald, "And to this machine's journal");
+  c.add_flag("--flow-events", config.flow_events,
+             "And tells of them in Kubernetes Events on the pods that denied, at most one a second");
   c.add_option("--otlp-headers", config.otlp_headers, "File of \"Name: value\" lines for it, as credentials");
   c.add_option("--otlp-ca", config.otlp_ca, "File of certificates to verify it by (default: the system's)");
   c.add_option("--http-address", config.http_address,
