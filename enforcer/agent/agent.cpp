@@ -32,6 +32,7 @@
 #include "enforcer/agent/guard.h"
 #include "enforcer/agent/http.h"
 #include "enforcer/agent/metrics.h"
+#include "enforcer/agent/observer.h"
 #include "enforcer/agent/requests.h"
 #include "enforcer/agent/sinks.h"
 #include "enforcer/agent/status.h"
@@ -124,6 +125,7 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   std::unique_ptr<Commits> commits_;
   std::unique_ptr<Feed> feed_;
   std::optional<flow::FlowPipeline> flows_;
+  std::optional<Observer> observer_;
   std::vector<std::unique_ptr<sink::Shipper>> shippers_;
   std::optional<Guard> guard_;
   std::map<std::uint32_t, flow::PodInterface> interfaces_;  // that the guard found
@@ -157,6 +159,7 @@ Result<> Agent::start() {
   flows.state_dir = config_.state_dir;
   flows.rotate = {config_.flow_log_file_mb << 20U, config_.flow_log_total_mb << 20U};
   flows.nflog.group = config_.program.log_group;
+  observer_.emplace(io_, flows, config_.observe, commits_->compiler().cluster());
   flows_.emplace(std::move(flows), commits_->compiler().cluster(), Clock::now());
 
   auto shippers = open_sinks(io_, config_, instance);
@@ -199,6 +202,7 @@ Result<> Agent::open_sandboxes() {
 void Agent::change(std::vector<store::Event> events, std::span<const net::IpAddr> attached) {
   if (!events.empty()) {
     flows_->before_change(events);
+    observer_->before_change(events);
     commits_->take(std::move(events));
   }
   commits_->attach(attached);
@@ -209,6 +213,7 @@ void Agent::take(std::vector<store::Event> events, bool synced) {
   if (!events.empty()) {
     auto joined = sandboxes_->take(std::move(events));
     flows_->before_change(joined);
+    observer_->before_change(joined);
     commits_->take(std::move(joined));
   }
   has_read_ = true;
@@ -218,6 +223,7 @@ void Agent::take(std::vector<store::Event> events, bool synced) {
 
 void Agent::on_committed(Clock::time_point begin, Clock::time_point end) {
   flows_->after_commit(begin, end);
+  observer_->after_commit(begin, end);
   if (guard_) {
     guard_->pods_changed();
     if (cni_->has_new()) guard_->plugged_in(sandboxes_->attachments());  // before its first packet
@@ -258,6 +264,7 @@ void Agent::on_tick() {
   after(tick_timer_, tick, [this] { on_tick(); });
   if (std::exchange(has_read_, false)) ::malloc_trim(0);  // a file takes much more while it is read than what stays
   if (commits_->started()) flows_->on_tick(Clock::now(), counters());
+  observer_->on_tick(Clock::now());
   listen_to_flows();
   serve_pages();
   cni_->replay_journal();
@@ -269,6 +276,7 @@ void Agent::on_tick() {
   auto interfaces = cni_->interfaces();
   interfaces.insert(interfaces_.begin(), interfaces_.end());
   flows_->set_interfaces(interfaces, Clock::now());
+  observer_->set_interfaces(interfaces);
 }
 
 /// Everything that waits is cancelled, so that run() returns; the destructors do the rest.
@@ -278,6 +286,7 @@ void Agent::stop(int signal) {
   http_.reset();
   commits_->stop();
   flows_->stop(Clock::now(), commits_->started() ? counters() : std::nullopt);
+  observer_->stop(Clock::now());
   feed_->stop();
   if (flows_fd_.is_open()) flows_fd_.release();
   io_.stop();
@@ -295,6 +304,7 @@ StatusInputs Agent::status_inputs() {
                   .sandboxes = sandboxes_.get(),
                   .expects_cni = config_.cni};
   in.types = feed_->types();
+  if (observer_) in.observed = observer_->status();
   for (const auto& shipper : shippers_) in.sinks.push_back(shipper->stats());
   const install::StateFiles installer(config_.state_dir);
   if (auto state = installer.load(); !state.updated.empty() || !state.problem.empty()) in.installer = std::move(state);
@@ -352,7 +362,11 @@ Result<std::string> Agent::answer(const Request& request) {
   if (request.command == "explain") return answer_explain(request);
   if (request.command == "flow_log") {
     std::string out;
-    JsonWriter(out).begin_object().field("path", config_.flow_log).end_object();
+    JsonWriter(out)
+        .begin_object()
+        .field("path", config_.flow_log)
+        .field("allowed", allowed_flow_log(config_.flow_log))
+        .end_object();
     return out;
   }
   return fail(Errc::invalid, "unknown command '" + request.command + "'");

@@ -187,6 +187,9 @@ void add_agent(CLI::App& app, Arguments& a) {
                "Where /metrics, /livez, /readyz and /statusz are; empty = nowhere")
       ->capture_default_str();
   c.add_option("--log-group", config.program.log_group, "NFLOG group")->capture_default_str();
+  c.add_option("--observe-log-group", config.observe.log_group,
+               "NFLOG group of allowed flows, in namespaces with the label podfence.io/observe: \"true\"")
+      ->capture_default_str();
   c.add_option("--label-bit", config.program.label_bit, "Conntrack label bit of allowed flows, 0-127")
       ->capture_default_str();
   c.add_option("--log-source-rate", config.program.log_source_rate, "Logged packets a second for each source")
@@ -253,7 +256,8 @@ void add_flows(CLI::App& app, Arguments& a) {
   add_filter(flows, "--from", a.flows.from, "Source: namespace/pod, namespace/workload, namespace/, address or CIDR");
   add_filter(flows, "--to", a.flows.to, "Destination, likewise");
   add_filter(flows, "--port", a.flows.port, "Destination port: number, or name of the pod's port");
-  add_filter(flows, "--verdict", a.flows.verdict, "allow, deny, would_allow, would_deny or error");
+  add_filter(flows, "--verdict", a.flows.verdict,
+             "deny, error, would_allow, would_deny; or allow: flows of observed pods");
   flows.add_flag("--deny", a.flows.deny, "As --verdict deny");
   add_filter(flows, "--reason", a.flows.reason, "default_deny, fail_closed, spoofed_source, ...");
   add_filter(flows, "--policy", a.flows.policy, "One of the policies named: namespace/name, namespace/ or name");
