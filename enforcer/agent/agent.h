@@ -12,12 +12,14 @@
 namespace podfence::agent {
 
 struct Config {
-  std::string source;            // "dir:PATH" or "kubernetes"
-  std::string kubeconfig;        // file; "" = KUBECONFIG, and without it the pod's service account
-  std::string context;           // of it; "" = current-context
-  unsigned audit_seconds = 300;  // ask the API server that often how many objects it has
-  std::string node;              // this node's name in the cluster
-  std::string cluster;           // a name for flow records; may be empty
+  std::string source;                   // "dir:PATH" or "kubernetes"
+  std::string kubeconfig;               // file; "" = KUBECONFIG, and without it the pod's service account
+  std::string context;                  // of it; "" = current-context
+  unsigned audit_seconds = 300;         // ask the API server that often how many objects it has
+  std::string watch = "auto";           // pods of whom: "cluster", "needed" ones, "auto" = needed above 100 nodes
+  unsigned watch_linger_seconds = 600;  // how long a watch stays that is not needed any more
+  std::string node;                     // this node's name in the cluster
+  std::string cluster;                  // a name for flow records; may be empty
   std::string socket = "/run/podfence/agent.sock";
   std::string state_dir = "/var/lib/podfence";             // what must survive a restart: the account of denied flows
   std::string flow_log = "/var/log/podfence/flows.jsonl";  // "-" = standard output, "" = none

@@ -21,12 +21,15 @@ bool is_kubernetes(const Config& config) {
 Result<> validate(const Config& config) {
   if (!is_kubernetes(config)) {
     if (auto directory = source_directory(config.source); !directory) return fail(directory.error());
-    if (!config.kubeconfig.empty() || !config.context.empty()) {
-      return fail(Errc::invalid, "kubeconfig, context: they belong to the source kubernetes");
+    if (!config.kubeconfig.empty() || !config.context.empty() || config.watch != "auto") {
+      return fail(Errc::invalid, "kubeconfig, context, watch: they belong to the source kubernetes");
     }
     if (config.flow_events) return fail(Errc::invalid, "flow-events: it belongs to the source kubernetes");
   }
   if (config.audit_seconds == 0) return fail(Errc::invalid, "audit-seconds must be at least 1");
+  if (config.watch != "auto" && config.watch != "cluster" && config.watch != "needed") {
+    return fail(Errc::invalid, "watch '" + config.watch + "': expected auto, cluster or needed");
+  }
   if (!api::is_dns_subdomain(config.node)) {
     return fail(Errc::invalid, "node '" + config.node + "': expected the node's name, as in spec.nodeName of its pods");
   }

@@ -21,6 +21,12 @@ std::optional<std::string> from_environment(const std::string& name) {
   return value == nullptr ? std::nullopt : std::optional<std::string>(value);
 }
 
+/// validate() has seen that it is one of them.
+kube::WatchScope scope_of(const std::string& watch) {
+  if (watch == "cluster") return kube::WatchScope::cluster;
+  return watch == "needed" ? kube::WatchScope::needed : kube::WatchScope::automatic;
+}
+
 class KubernetesFeed final : public Feed, private kube::KubeSource::Listener {
  public:
   KubernetesFeed(asio::io_context& io, Taker& taker) : io_(io), taker_(taker), timer_(io) {}
@@ -28,9 +34,13 @@ class KubernetesFeed final : public Feed, private kube::KubeSource::Listener {
   Result<> open(const Config& config) {
     auto client = kubeconfig::load({config.kubeconfig, config.context}, from_environment);
     if (!client) return fail(client.error());
-    auto source = kube::KubeSource::open(
-        io_, std::move(*client), {.version = version, .audit_interval = std::chrono::seconds(config.audit_seconds)},
-        *this);
+    auto source = kube::KubeSource::open(io_, std::move(*client),
+                                         {.version = version,
+                                          .node = config.node,
+                                          .scope = scope_of(config.watch),
+                                          .audit_interval = std::chrono::seconds(config.audit_seconds),
+                                          .linger = std::chrono::seconds(config.watch_linger_seconds)},
+                                         *this);
     if (!source) return fail(source.error());
     source_ = std::move(*source);
     return {};
@@ -73,6 +83,8 @@ class KubernetesFeed final : public Feed, private kube::KubeSource::Listener {
                      .expired = status.expired,
                      .rollbacks = status.rollbacks,
                      .missed_events = status.missed_events,
+                     .events = status.events,
+                     .bytes = status.bytes,
                      .possibly_stale = status.possibly_stale,
                      .error = status.error});
     }

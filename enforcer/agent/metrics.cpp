@@ -196,6 +196,10 @@ void write_api(Exposition& out, const std::vector<WatchedType>& types) {
   }
   out.counter("podfence_kubernetes_relists_total", "Lists after the first one.");
   each([](const auto& type) { return type.lists == 0 ? type.lists : type.lists - 1; });
+  out.counter("podfence_kubernetes_received_events_total", "Events of watches.");
+  each([](const auto& type) { return type.events; });
+  out.counter("podfence_kubernetes_received_bytes_total", "Of lists and watches.");
+  each([](const auto& type) { return type.bytes; });
   out.counter("podfence_kubernetes_rollbacks_total", "Times that the server's history went back.");
   each([](const auto& type) { return type.rollbacks; });
   out.counter("podfence_kubernetes_missed_events_total", "Changes that no event told of.");

@@ -91,6 +91,7 @@ void write_types(JsonWriter& json, const std::vector<WatchedType>& types) {
     if (type.last_contact_age) json.field("last_contact_age_seconds", *type.last_contact_age);
     json.field("relists", type.lists == 0 ? 0 : type.lists - 1).field("expired", type.expired);
     json.field("rollbacks", type.rollbacks).field("missed_events", type.missed_events);
+    json.field("events", type.events).field("bytes", type.bytes);
     if (type.possibly_stale) json.field("possibly_stale", true);
     if (!type.error.empty()) json.field("error", type.error);
     json.end_object();

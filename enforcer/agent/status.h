@@ -55,6 +55,8 @@ struct WatchedType {
   std::uint64_t expired = 0;
   std::uint64_t rollbacks = 0;
   std::uint64_t missed_events = 0;
+  std::uint64_t events = 0;  // of watches
+  std::uint64_t bytes = 0;   // of lists and watches
   bool possibly_stale = false;
   std::string error = {};  // of the last request; empty when all is well
 };

@@ -161,6 +161,13 @@ void add_agent(CLI::App& app, Arguments& a) {
   c.add_option("--audit-seconds", config.audit_seconds,
                "Ask the API server that often, up to twice that, how many objects it has")
       ->capture_default_str();
+  c.add_option("--watch", config.watch,
+               "Pods of whom the API server sends: cluster = all; needed = this node's and those of namespaces that a "
+               "policy of its pods can name; auto = needed in clusters of more than 100 nodes")
+      ->capture_default_str();
+  c.add_option("--watch-linger-seconds", config.watch_linger_seconds,
+               "How long a watch stays that is not needed any more")
+      ->capture_default_str();
   c.add_option("--node", config.node, "This node's name, as in spec.nodeName of its pods")->required();
   c.add_option("--cluster", config.cluster, "A name of the cluster, for flow records");
   c.add_option("--socket", config.socket, "Where status and explain ask; in a directory of mode 0700")

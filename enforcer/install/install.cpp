@@ -83,6 +83,10 @@ tl::unexpected<Error> no_directory(const Error& error, const std::string& which)
   return fail(Errc::invalid, which + ": " + error.what());
 }
 
+bool stands(const Work& work) {
+  return content(work.conf_dir, work.want) == work.want.bytes;
+}
+
 Result<Work> look(const Options& options) {
   auto conf_dir = Directory::open(options.conf_dir);
   if (!conf_dir) return no_directory(conf_dir.error(), "the runtime's configuration (--conf-dir)");
@@ -169,7 +173,8 @@ bool is_unchanged(const State& a, State b) {
 /// has shown that it does.
 Result<> prove_drop_in(const Options& options, Runtime& runtime, const Work& work) {
   if (options.unverified) return {};
-  const auto verdict = verify(runtime, work.conf_dir, work.want.network, work.want.entries + 1, options.verify_time);
+  const auto verdict = verify(runtime, work.conf_dir, work.want.network, work.want.entries + 1, options.verify_time,
+                              [&] { return stands(work); });
   if (verdict.answer == Answer::yes) return {};
   if (!work.on_disk) {
     const auto directory = Directory::open(work.conf_dir.file(work.want.directory));
@@ -207,7 +212,11 @@ Result<> make(const Options& options, Runtime& runtime, const Work& work, Report
 }
 
 Result<> finish(const Options& options, Runtime& runtime, const Work& work, Report& report) {
-  report.verdict = verify(runtime, work.conf_dir, work.want.network, 1, options.verify_time);
+  report.verdict =
+      verify(runtime, work.conf_dir, work.want.network, 1, options.verify_time, [&] { return stands(work); });
+  if (report.verdict.answer == Answer::no && !stands(work)) {
+    return fail(Errc::busy, work.conf_dir.file(work.want.path()) + ": somebody has overwritten it just now");
+  }
   report.state.verified = report.verdict.text;
   report.warnings.insert(report.warnings.end(), report.verdict.notes.begin(), report.verdict.notes.end());
   report.state.condition = report.verdict.answer == Answer::no ? Condition::degraded : Condition::installed;
@@ -266,7 +275,8 @@ Result<Report> check(const Options& options, Runtime& runtime) {
   if (!work->binary_fits) {
     report.warnings.push_back(work->bin_dir.file(plugin_type) + ": is missing, or is not " + options.plugin);
   }
-  report.verdict = verify(runtime, work->conf_dir, work->want.network, 1, std::chrono::milliseconds(0));
+  report.verdict = verify(runtime, work->conf_dir, work->want.network, 1, std::chrono::milliseconds(0),
+                          [&] { return stands(*work); });
   if (report.verdict.answer == Answer::no) report.warnings.push_back(report.verdict.text);
   return report;
 }

@@ -92,7 +92,8 @@ Result<Report> uninstall(const UninstallOptions& options, Runtime& runtime) {
   }
   const auto users = users_of_plugin(*conf_dir);
   if (!users) return fail(users.error());
-  report.verdict = users->empty() ? verify(runtime, *conf_dir, report.state.network, 0, options.common.verify_time)
+  report.verdict = users->empty() ? verify(runtime, *conf_dir, report.state.network, 0, options.common.verify_time,
+                                           [] { return true; })
                                   : Verdict{Answer::unknown, "not asked: a file written by hand names the plugin"};
   if (report.verdict.answer == Answer::no) {
     return fail(Errc::busy, report.verdict.text + "; the program stays until the runtime has let go of it");

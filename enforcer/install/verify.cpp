@@ -53,7 +53,7 @@ Verdict judge(const std::string& runtime, const RuntimeStatus& status, const std
 }
 
 Verdict verify(Runtime& runtime, const Directory& conf_dir, const std::string& network, std::size_t ours,
-               std::chrono::milliseconds time) {
+               std::chrono::milliseconds time, const std::function<bool()>& stands) {
   const auto deadline = std::chrono::steady_clock::now() + time;
   bool nudged = false;
   for (;;) {
@@ -68,7 +68,7 @@ Verdict verify(Runtime& runtime, const Directory& conf_dir, const std::string& n
         verdict.notes.push_back("runtime class " + directory + " is another --conf-dir, which needs the plugin too");
       }
     }
-    if (verdict.answer != Answer::no || std::chrono::steady_clock::now() >= deadline) return verdict;
+    if (verdict.answer != Answer::no || std::chrono::steady_clock::now() >= deadline || !stands()) return verdict;
     std::this_thread::sleep_for(between_questions);
     if (!nudged) std::ignore = conf_dir.nudge();  // rows T2, T4: it may have missed the change
     nudged = true;

@@ -1,9 +1,15 @@
 #pragma once
-// The Kubernetes API as a source of events: namespaces, nodes, pods and network policies of the whole cluster, each
-// listed and watched by a reflector with a connection of its own. One thread: everything runs on the io_context.
+// The Kubernetes API as a source of events: namespaces, nodes and network policies of the whole cluster, and the pods
+// that this node has to know (policy/scope), each listed and watched by a reflector with a connection of its own. One
+// thread: everything runs on the io_context.
 //
-//   Reflector ──Actions──► Follower ──► HttpExchange      one of each for a type, and a CountAudit with its own
-//   exchange
+//   Reflector ──Actions──► Follower ──► HttpExchange      one of each for a watch, and a CountAudit with its own
+//       │ events                                          exchange
+//       ▼
+//   news_beside (overlap.h) ──► Scoper ──► PodWatches: which watches of pods to open and to drop
+//       │
+//       ▼
+//     Gate (what names pods waits for them) ──► Listener
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <map>
@@ -11,15 +17,20 @@
 #include <string>
 #include <vector>
 
-#include "enforcer/kube/tls.h"
 #include "enforcer/kubeconfig/credentials.h"
 #include "enforcer/reflector/reflector.h"
 
 namespace podfence::kube {
 
+/// Of which pods the server sends events. `automatic`: of all, unless the cluster has more than 100 nodes.
+enum class WatchScope : std::uint8_t { automatic, cluster, needed };
+
 struct Settings {
   std::string version;  // of this program, for User-Agent
+  std::string node;     // this node's name
+  WatchScope scope = WatchScope::automatic;
   std::chrono::seconds audit_interval{300};
+  std::chrono::seconds linger{600};  // of a watch that is not needed any more
 };
 
 class KubeSource {
@@ -27,7 +38,7 @@ class KubeSource {
   class Listener {
    public:
     virtual ~Listener() = default;
-    /// `synced`: all types have been listed; otherwise what comes is a part of the world.
+    /// `synced`: all that the node has to know has been listed; otherwise what comes is a part of the world.
     virtual void on_events(std::vector<store::Event> events, bool synced) = 0;
     virtual void on_note(const std::string& text) = 0;
   };
@@ -43,7 +54,7 @@ class KubeSource {
   void stop();
 
   struct Type {
-    std::string name;
+    std::string name;  // "pods" of the cluster, "pods/NAMESPACE", "local-pods"
     std::size_t objects = 0;
     reflector::ReflectorStatus status;
   };
@@ -53,13 +64,13 @@ class KubeSource {
   /// Files that could not be read again; empty when all is well.
   std::string credentials_problem() const;
   /// The server, and by which configuration.
-  std::string text() const;
+  std::string text() const { return text_; }
 
  private:
-  class Follower;
-  struct Parts;
-  explicit KubeSource(std::unique_ptr<Parts> parts);
-  std::unique_ptr<Parts> parts_;
+  class Parts;
+  KubeSource(std::shared_ptr<Parts> parts, std::string text);
+  std::shared_ptr<Parts> parts_;
+  std::string text_;
 };
 
 }  // namespace podfence::kube

@@ -34,7 +34,7 @@ CountAudit::Due CountAudit::on_timer(Time now) {
   fine_ = false;
   list_ = {};
   items_ = 0;
-  before_ = {{}, 0, reflector_.status().cursor, reflector_.status().events};
+  before_ = {{}, {}, reflector_.status().cursor, reflector_.status().events};
   at_ = now + connect_time + longest_silence;
   return {.close = false, .request = Request{reflector_.resource().path + "?limit=1", false, false}};
 }
@@ -61,7 +61,8 @@ Actions CountAudit::on_close(const Closed& closed, Time now) {
   const auto meta = api::decode_list_meta(list_.metadata());
   if (!meta || meta->resource_version.empty()) return {};
   before_.revision = meta->resource_version;
-  before_.objects = items_ + meta->remaining;
+  // Servers do not count what a selector leaves out; the revision is that of the whole database in any case.
+  if (reflector_.resource().field_selector.empty()) before_.objects = items_ + meta->remaining;
   return reflector_.on_count(before_, now);
 }
 

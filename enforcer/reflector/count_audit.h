@@ -1,7 +1,7 @@
 #pragma once
 // Asks from time to time how many objects the server has and at which revision: one small request, answered from the
-// database. It shows a history that went back, where a watch hangs in silence, and events that were lost. No I/O and no
-// clock, as reflector.h; it has an exchange of its own.
+// database. It shows a history that went back, where a watch hangs in silence, and events that were lost (of a resource
+// with a selector the history only). No I/O and no clock, as reflector.h; it has an exchange of its own.
 #include <optional>
 #include <string>
 #include <string_view>

@@ -28,13 +28,24 @@ Held::Entry Held::entry_of(const api::ItemHead& head) const {
   entry.key = head.namespace_ + "/" + head.name;
   entry.key_hash = static_cast<std::uint32_t>(hash_of(entry.key));
   entry.uid = hash_of(head.uid);
-  entry.version = hash_of(head.resource_version);
+  entry.version = reflector::version_of(head.resource_version);
   entry.round = round_;
   return entry;
 }
 
 Held::Entry* Held::find(const Entry& wanted) {
   return entries_.find(wanted.key_hash, [&](const Entry& e) { return e.key == wanted.key; });
+}
+
+std::optional<std::uint64_t> Held::version_of(const api::ObjectKey& key) const {
+  const std::string text = key.namespace_ + "/" + key.name;
+  const Entry* held =
+      entries_.find(static_cast<std::uint32_t>(hash_of(text)), [&](const Entry& e) { return e.key == text; });
+  return held == nullptr ? std::nullopt : std::optional(held->version);
+}
+
+void Held::for_each(const std::function<void(const api::ObjectKey& key, std::uint64_t version)>& visit) const {
+  entries_.for_each([&](const Entry& entry) { visit(object_key(entry.key), entry.version); });
 }
 
 api::ObjectKey Held::object_key(const Text& key) const {

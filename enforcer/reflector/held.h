@@ -3,6 +3,7 @@
 // need not be decoded again. A list is staged: nothing changes before it is complete.
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,6 +29,9 @@ class Held {
 
   api::ItemDecoder& decoder() { return decoder_; }
   std::size_t size() const { return entries_.size(); }
+  /// The version of an object that it has, as a number that grows (revision.h).
+  std::optional<std::uint64_t> version_of(const api::ObjectKey& key) const;
+  void for_each(const std::function<void(const api::ObjectKey& key, std::uint64_t version)>& visit) const;
   const std::map<std::string, Problem>& problems() const { return problems_; }
 
   /// An event of the watch, whose object the decoder has.
@@ -50,8 +54,8 @@ class Held {
  private:
   struct Entry {
     Text key;
-    std::uint64_t uid = 0;  // hashes
-    std::uint64_t version = 0;
+    std::uint64_t uid = 0;      // a hash
+    std::uint64_t version = 0;  // see revision.h
     std::uint32_t key_hash = 0;
     std::uint32_t round = 0;  // of the list that had it last
     bool good = false;        // what the store has came from a content without errors

@@ -37,8 +37,8 @@ class Backoff {
   std::optional<Time> last_;  // the end of the last pause
 };
 
-/// One request a second in the long run, ten at once; five lists at a time. What can wait leaves some of them to
-/// others.
+/// One request a second in the long run, twenty-four at once (a node's watches of pods may be seventeen); five lists at
+/// a time. What can wait leaves some of them to others.
 class Budget {
  public:
   /// Nothing: go ahead, and it is counted. Otherwise the time at which to ask again.
@@ -57,7 +57,7 @@ class Budget {
   void list_ended() { --lists_; }
 
  private:
-  static constexpr double most_at_once = 10;
+  static constexpr double most_at_once = 24;
   static constexpr int most_lists = 5;
   double tokens_ = most_at_once;
   int lists_ = 0;

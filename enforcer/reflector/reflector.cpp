@@ -61,23 +61,31 @@ Reflector::Way Reflector::way(Time now) const {
   return Way::watch_list;
 }
 
+/// The path with the resource's selector and a query; either may be empty.
+std::string Reflector::target(const std::string& query) const {
+  const auto& selector = resource_.field_selector;
+  const std::string first = selector.empty() ? "" : "fieldSelector=" + percent_encoded(selector);
+  const std::string both = first + (first.empty() || query.empty() ? "" : "&") + query;
+  return resource_.path + (both.empty() ? "" : "?") + both;
+}
+
 std::string Reflector::target_of_list(Way way) {
-  if (way == Way::pages) {
-    return resource_.path + "?limit=500" + (next_page_.empty() ? "" : "&continue=" + percent_encoded(next_page_));
-  }
+  if (way == Way::pages)
+    return target("limit=500" + (next_page_.empty() ? "" : "&continue=" + percent_encoded(next_page_)));
   std::string revision = from_ == From::seen ? status_.cursor : "";
   if (way == Way::watch_list) {
-    return resource_.path + "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan" +
-           "&allowWatchBookmarks=true" + (revision.empty() ? "" : "&resourceVersion=" + percent_encoded(revision)) +
-           "&timeoutSeconds=" + std::to_string(watch_time_.count());
+    return target(std::string("watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan") +
+                  "&allowWatchBookmarks=true" +
+                  (revision.empty() ? "" : "&resourceVersion=" + percent_encoded(revision)) +
+                  "&timeoutSeconds=" + std::to_string(watch_time_.count()));
   }
   if (from_ == From::any && !whole_after_pages_) revision = "0";
-  return resource_.path + (revision.empty() ? "" : "?resourceVersion=" + percent_encoded(revision));
+  return target(revision.empty() ? "" : "resourceVersion=" + percent_encoded(revision));
 }
 
 std::string Reflector::target_of_watch() {
-  return resource_.path + "?watch=1&allowWatchBookmarks=true&resourceVersion=" + percent_encoded(status_.cursor) +
-         "&timeoutSeconds=" + std::to_string(watch_time_.count());
+  return target("watch=1&allowWatchBookmarks=true&resourceVersion=" + percent_encoded(status_.cursor) +
+                "&timeoutSeconds=" + std::to_string(watch_time_.count()));
 }
 
 void Reflector::ask(Actions& out, Time now) {
@@ -205,6 +213,7 @@ Actions Reflector::on_bytes(std::string_view bytes, Time now) {
   last_byte_ = now;
   warned_ = false;
   status_.last_contact = now;
+  status_.bytes += bytes.size();
   if (step_ == Step::body) {
     take_list(out, bytes, now);
   } else if (step_ == Step::initial || step_ == Step::watching) {

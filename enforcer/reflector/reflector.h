@@ -30,6 +30,8 @@ class Reflector {
   Actions on_bytes(std::string_view bytes, Time now);
   Actions on_close(const Closed& closed, Time now);
   Actions on_timer(Time now);
+  /// It is not driven any further: what it held of the budget goes back.
+  void abandon() { end_exchange(); }
   /// When to call on_timer; it may change with every call.
   std::optional<Time> deadline() const;
 
@@ -37,7 +39,7 @@ class Reflector {
   /// asked.
   struct Count {
     std::string revision;
-    std::uint64_t objects = 0;
+    std::optional<std::uint64_t> objects = {};  // nothing: just the revision was asked for
     std::string cursor_before;
     std::uint64_t events_before = 0;
   };
@@ -46,6 +48,7 @@ class Reflector {
   const Resource& resource() const { return resource_; }
   const ReflectorStatus& status() const { return status_; }
   std::size_t objects() const { return held_.size(); }
+  const Held& held() const { return held_; }
   const std::map<std::string, Problem>& problems() const { return held_.problems(); }
 
  private:
@@ -56,6 +59,7 @@ class Reflector {
   // Asking.
   void ask(Actions& out, Time now);
   void ask_after(Duration pause, Time now);
+  std::string target(const std::string& query) const;
   std::string target_of_list(Way way);
   std::string target_of_watch();
   Way way(Time now) const;

@@ -14,9 +14,11 @@ namespace podfence::reflector {
 
 struct Resource {
   api::Kind kind = api::Kind::pod;
-  std::string name;      // "pods"
-  std::string path;      // "/api/v1/pods"
-  bool required = true;  // otherwise an API that was never there counts as one without objects
+  std::string name;                 // "pods"
+  std::string path;                 // "/api/v1/pods"
+  bool required = true;             // otherwise an API that was never there counts as one without objects
+  std::string field_selector = {};  // of every request; "" = all objects of the path
+  std::string namespace_ = {};      // that of the path; "" = all
 };
 
 enum class State : std::uint8_t { starting, listing, watching, waiting, absent };
@@ -33,6 +35,7 @@ struct ReflectorStatus {
   std::uint64_t lists = 0;           // that were complete; the first one, too
   std::uint64_t expired = 0;         // answers 410
   std::uint64_t events = 0;
+  std::uint64_t bytes = 0;          // of lists and watches
   std::uint64_t skipped = 0;        // events of an unknown type or kind
   std::uint64_t rollbacks = 0;      // the server's history went back
   std::uint64_t missed_events = 0;  // differences that only a list showed

@@ -101,6 +101,7 @@ Actions Reflector::on_count(const Count& count, Time now) {
     ask(out, now);
     return out;
   }
+  if (!count.objects) return out;
   const bool is_past = compare_revisions(count.revision, status_.cursor) < 0;
   if (is_past && count.events_before != status_.events) return out;  // says nothing: the store has gone on since
   to_check_ = count;

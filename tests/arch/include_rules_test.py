@@ -12,6 +12,7 @@ EDGES = {
     "policy/api": ("policy/net",),
     "policy/store": ("policy/api",),
     "policy/model": ("policy/store",),
+    "policy/scope": ("policy/model",),
     "policy/evaluate": ("policy/store",),
     "policy/program": ("policy/net",),
     "policy/diff": ("policy/program",),
@@ -28,7 +29,7 @@ EDGES = {
     "enforcer/sink": ("enforcer/files", "enforcer/flow"),
     "enforcer/reflector": ("policy/store",),
     "enforcer/kubeconfig": ("enforcer/files", "policy/api"),
-    "enforcer/kube": ("enforcer/reflector", "enforcer/kubeconfig"),
+    "enforcer/kube": ("enforcer/reflector", "enforcer/kubeconfig", "policy/scope"),
     "enforcer/install": ("policy/base",),
     "enforcer/agent": (
         "enforcer/kernel",

@@ -26,6 +26,34 @@ TYPES = {
 PATHS = {kind: path for path, (kind, _) in TYPES.items()}
 TOKEN = "a-token-of-the-test"
 Answer = collections.namedtuple("Answer", "status body headers", defaults=({},))
+Change = collections.namedtuple("Change", "revision path thing before gone", defaults=(None, False))
+POD_NAMESPACE = re.compile(r"/api/v1/namespaces/([^/]+)/pods")
+
+
+class View:
+    """What of the objects a request asks for: a type, a namespace's pods, pods of a node."""
+
+    def __init__(self, path, query):
+        of = POD_NAMESPACE.fullmatch(path)
+        self.namespace = of and of.group(1)
+        self.path = "/api/v1/pods" if of else path
+        selector = query.get("fieldSelector", "")
+        self.node = selector.removeprefix("spec.nodeName=") if selector else None
+
+    def has(self, thing):
+        return (self.namespace in (None, thing["metadata"].get("namespace"))
+                and self.node in (None, thing.get("spec", {}).get("nodeName", "")))
+
+    def of(self, objects):
+        return [o for key, o in objects.items() if key[0] == self.path and self.has(o)]
+
+    def event(self, change):
+        """Its type: what enters the view is ADDED, what leaves it DELETED; None for a stranger."""
+        had = change.before is not None and self.has(change.before)
+        has = not change.gone and self.has(change.thing)
+        if change.path != self.path or not (had or has):
+            return None
+        return ("MODIFIED" if had else "ADDED") if has else "DELETED"
 
 
 def status(code, reason, message, **details):
@@ -87,16 +115,17 @@ class ApiServer:
                 thing = json.loads(json.dumps(thing))
                 thing["metadata"]["resourceVersion"] = str(self.revision)
                 thing["metadata"].setdefault("uid", f"uid-{'-'.join(key)}")
-                self.history.append((self.revision, key[0], "MODIFIED" if key in self.objects else "ADDED", thing))
+                self.history.append(Change(self.revision, key[0], thing, self.objects.get(key)))
                 self.objects[key] = thing
             self.changed.notify_all()
 
     def delete(self, thing):
         with self.changed:
-            gone = json.loads(json.dumps(self.objects.pop(self.key(thing))))
+            was = self.objects.pop(self.key(thing))
+            gone = json.loads(json.dumps(was))
             self.revision += 1
             gone["metadata"]["resourceVersion"] = str(self.revision)
-            self.history.append((self.revision, self.key(thing)[0], "DELETED", gone))
+            self.history.append(Change(self.revision, self.key(thing)[0], gone, was, True))
             self.changed.notify_all()
 
     def compact(self):
@@ -211,7 +240,7 @@ class ApiServer:
             self.send(request, fault)
         elif request.command != "GET":
             self.send(request, self.take_event(request, path, json.loads(body)))
-        elif path not in TYPES:
+        elif View(path, query).path not in TYPES:
             self.send(request, Answer(404, "404 page not found"))
         elif query.get("watch"):
             self.watch(request, path, query)
@@ -251,22 +280,26 @@ class ApiServer:
         request.wfile.write(body)
 
     def list(self, path, query):
-        kind, version = TYPES[path]
+        view = View(path, query)
+        kind, version = TYPES[view.path]
         with self.changed:
             if int(query.get("resourceVersion", "0")) > self.revision:
                 return Answer(504, status(504, "Timeout", "Too large resource version", retryAfterSeconds=1,
                                           causes=[{"reason": "ResourceVersionTooLarge"}]))
             items = [{k: v for k, v in o.items() if k not in ("kind", "apiVersion")}
-                     for key, o in self.objects.items() if key[0] == path]
+                     for o in view.of(self.objects)]
             meta = {"resourceVersion": str(self.revision)}
         limit = int(query.get("limit", "0"))
         if limit and len(items) > limit:
-            meta |= {"continue": "more", "remainingItemCount": len(items) - limit}
+            meta |= {"continue": "more"}
+            if view.node is None:
+                meta |= {"remainingItemCount": len(items) - limit}
             items = items[:limit]
         return Answer(200, {"kind": kind + "List", "apiVersion": version, "items": items, "metadata": meta})
 
     def watch(self, request, path, query):
-        kind, version = TYPES[path]
+        view = View(path, query)
+        kind, version = TYPES[view.path]
         if "sendInitialEvents" in query and query.get("resourceVersionMatch") != "NotOlderThan":
             return self.send(request, Answer(422, status(422, "Invalid", "resourceVersionMatch is required")))
         request.send_response(200)
@@ -286,7 +319,7 @@ class ApiServer:
         server = self.server
         with self.changed:
             now = self.revision
-            initial = [o for key, o in self.objects.items() if key[0] == path]
+            initial = view.of(self.objects)
             expired = "sendInitialEvents" not in query and int(query["resourceVersion"]) < self.compacted
         if expired:
             event("ERROR", status(410, "Expired", f"too old resource version: {query['resourceVersion']}"))
@@ -302,11 +335,11 @@ class ApiServer:
         while self.server is server and time.monotonic() < ends:
             with self.changed:
                 self.changed.wait(0.1)
-                news = [h for h in self.history if h[0] > seen and h[1] == path]
+                news = [change for change in self.history if change.revision > seen and view.event(change)]
                 now = self.revision
-            for revision, _, type_name, thing in news:
-                event(type_name, thing)
-                seen = revision
+            for change in news:
+                event(view.event(change), change.thing)
+                seen = change.revision
             if time.monotonic() >= next_bookmark and now >= seen:  # a future revision hears nothing
                 next_bookmark += self.bookmark_seconds
                 bookmark(now)

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <string>
 
@@ -27,12 +28,14 @@ class FakeRuntime : public Runtime {
   std::string name() const override { return "fake"; }
   Result<RuntimeStatus> status() override {
     ++asked;
+    on_question();
     return asked < loads_at ? before : after;
   }
   Result<RuntimeStatus> before = fail(Errc::not_found, "no runtime");
   Result<RuntimeStatus> after = fail(Errc::not_found, "no runtime");
   int loads_at = 0;
   int asked = 0;
+  std::function<void()> on_question = [] {};
 };
 
 class Node : public testing::Test {

@@ -178,7 +178,7 @@ TEST_F(Server, nobody_there) {
   EXPECT_EQ(answer.error().code(), Errc::not_found);
   CriRuntime absent(root / "none.sock");
   const auto directory = Directory::open(options.conf_dir);
-  const auto verdict = verify(absent, *directory, "kbr", 1, std::chrono::milliseconds(100));
+  const auto verdict = verify(absent, *directory, "kbr", 1, std::chrono::milliseconds(100), [] { return true; });
   EXPECT_EQ(verdict.answer, Answer::unknown);
   EXPECT_THAT(verdict.text, HasSubstr("none.sock"));
 }
@@ -202,6 +202,25 @@ TEST_F(Verify, R7_asks_again_after_a_nudge) {
   settled("10-kbr.conflist", bridge_list);
   EXPECT_EQ(installed().verdict.answer, Answer::yes);
   EXPECT_EQ(names().size(), 2U);  // nothing of the nudge is left
+}
+
+TEST_F(Verify, R6_who_overwrites_while_the_runtime_is_asked_is_answered_at_once) {
+  RuntimeStatus without;
+  without.networks = only({"bridge"});
+  runtime.after = without;
+  options.mode = Mode::in_place;
+  options.verify_time = std::chrono::hours(1);
+  settled("10-kbr.conflist", bridge_list);
+  runtime.on_question = [this] { settled("10-kbr.conflist", bridge_list); };  // before containerd has looked
+  EXPECT_THAT(refused(), HasSubstr("10-kbr.conflist: somebody has overwritten it just now"));
+  EXPECT_EQ(runtime.asked, 1);
+
+  RuntimeStatus with;
+  with.networks = only({"bridge", "portmap", "podfence-cni"});
+  runtime.after = with;
+  runtime.on_question = [] {};
+  EXPECT_EQ(installed().state.condition, Condition::installed);
+  EXPECT_THAT(read("net.d/10-kbr.conflist"), HasSubstr("podfence-cni"));
 }
 
 TEST_F(Verify, R6_what_is_not_loaded_is_degraded) {
