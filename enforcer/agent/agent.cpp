@@ -33,6 +33,7 @@
 #include "enforcer/agent/guard.h"
 #include "enforcer/agent/http.h"
 #include "enforcer/agent/metrics.h"
+#include "enforcer/agent/observer.h"
 #include "enforcer/agent/requests.h"
 #include "enforcer/agent/sinks.h"
 #include "enforcer/agent/status.h"
@@ -129,6 +130,7 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   std::unique_ptr<Feed> feed_;
   std::optional<Checkpoints> checkpoints_;
   std::optional<flow::FlowPipeline> flows_;
+  std::optional<Observer> observer_;
   std::vector<std::unique_ptr<sink::Shipper>> shippers_;
   std::optional<Guard> guard_;
   std::map<std::uint32_t, flow::PodInterface> interfaces_;  // that the guard found
@@ -156,14 +158,16 @@ Result<> Agent::start() {
   flows.node = config_.node;
   flows.cluster = config_.cluster;
   flows.instance = new_instance();
+  const std::string instance = flows.instance;
   flows.version = version;
   flows.flow_log = config_.flow_log;
   flows.state_dir = config_.state_dir;
   flows.rotate = {config_.flow_log_file_mb << 20U, config_.flow_log_total_mb << 20U};
   flows.nflog.group = config_.program.log_group;
+  observer_.emplace(io_, flows, config_.observe, commits_->compiler().cluster());
   flows_.emplace(std::move(flows), commits_->compiler().cluster(), Clock::now());
 
-  auto shippers = open_sinks(io_, config_);
+  auto shippers = open_sinks(io_, config_, instance);
   if (!shippers) return fail(shippers.error());
   shippers_ = std::move(*shippers);
   if (config_.guard_sources) {
@@ -204,6 +208,7 @@ Result<> Agent::open_sandboxes() {
 void Agent::change(std::vector<store::Event> events, std::span<const net::IpAddr> attached) {
   if (!events.empty()) {
     flows_->before_change(events);
+    observer_->before_change(events);
     commits_->take(std::move(events));
   }
   commits_->attach(attached);
@@ -227,6 +232,7 @@ void Agent::compile(std::vector<store::Event> events) {
   if (events.empty()) return;
   auto joined = sandboxes_->take(std::move(events));
   flows_->before_change(joined);
+  observer_->before_change(joined);
   commits_->take(std::move(joined));
 }
 
@@ -253,6 +259,7 @@ void Agent::resume() {
 
 void Agent::on_committed(Clock::time_point begin, Clock::time_point end) {
   flows_->after_commit(begin, end);
+  observer_->after_commit(begin, end);
   if (guard_) {
     guard_->pods_changed();
     if (cni_->has_new()) guard_->plugged_in(sandboxes_->attachments());  // before its first packet
@@ -293,6 +300,7 @@ void Agent::on_tick() {
   after(tick_timer_, tick, [this] { on_tick(); });
   if (std::exchange(has_read_, false)) ::malloc_trim(0);  // a file takes much more while it is read than what stays
   if (commits_->started()) flows_->on_tick(Clock::now(), counters());
+  observer_->on_tick(Clock::now());
   listen_to_flows();
   serve_pages();
   cni_->replay_journal();
@@ -304,6 +312,7 @@ void Agent::on_tick() {
   auto interfaces = cni_->interfaces();
   interfaces.insert(interfaces_.begin(), interfaces_.end());
   flows_->set_interfaces(interfaces, Clock::now());
+  observer_->set_interfaces(interfaces);
 }
 
 /// Everything that waits is cancelled, so that run() returns; the destructors do the rest.
@@ -313,6 +322,7 @@ void Agent::stop(int signal) {
   http_.reset();
   commits_->stop();
   flows_->stop(Clock::now(), commits_->started() ? counters() : std::nullopt);
+  observer_->stop(Clock::now());
   feed_->stop();
   if (checkpoints_) checkpoints_->stop();
   if (flows_fd_.is_open()) flows_fd_.release();
@@ -332,6 +342,7 @@ StatusInputs Agent::status_inputs() {
                   .expects_cni = config_.cni};
   in.types = feed_->types();
   if (checkpoints_) in.checkpoint = checkpoints_->status();
+  if (observer_) in.observed = observer_->status();
   for (const auto& shipper : shippers_) in.sinks.push_back(shipper->stats());
   const install::StateFiles installer(config_.state_dir);
   if (auto state = installer.load(); !state.updated.empty() || !state.problem.empty()) in.installer = std::move(state);
@@ -389,7 +400,11 @@ Result<std::string> Agent::answer(const Request& request) {
   if (request.command == "explain") return answer_explain(request);
   if (request.command == "flow_log") {
     std::string out;
-    JsonWriter(out).begin_object().field("path", config_.flow_log).end_object();
+    JsonWriter(out)
+        .begin_object()
+        .field("path", config_.flow_log)
+        .field("allowed", allowed_flow_log(config_.flow_log))
+        .end_object();
     return out;
   }
   return fail(Errc::invalid, "unknown command '" + request.command + "'");

@@ -6,6 +6,7 @@
 
 #include "policy/base/result.h"
 #include "policy/compile/compile.h"
+#include "policy/program/observe.h"
 #include "policy/store/cluster.h"
 
 namespace podfence::agent {
@@ -25,6 +26,7 @@ struct Config {
   std::string flow_log = "/var/log/podfence/flows.jsonl";  // "-" = standard output, "" = none
   std::uint64_t flow_log_file_mb = 64;                     // of the live file, before it is rotated
   std::uint64_t flow_log_total_mb = 512;                   // of it and the rotated ones: the oldest go
+  program::ObserveOptions observe;                         // NFLOG group of allowed flows, its rates
   program::Options program;                                // NFLOG group, conntrack label bit, log rates
   bool fail_closed = true;
   bool revoke_established = true;
@@ -35,6 +37,7 @@ struct Config {
   std::string otlp_ca;        // file with the certificates that it is verified by; "" = the system's
   std::string syslog;         // "udp://HOST", "tcp://HOST", "unix:/PATH"; "" = none
   bool journald = false;
+  bool flow_events = false;                          // Kubernetes Events on pods whose flows are denied
   std::string http_address = "127.0.0.1:19436";      // /metrics, /livez, /readyz, /statusz; "" = none
   std::string cni_results = "/var/lib/cni/results";  // the runtime's cache of plugin results; empty: not read
   bool cni = false;               // podfence-cni is in the chain: status names local pods that it did not see

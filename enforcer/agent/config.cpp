@@ -29,6 +29,7 @@ Result<> validate(const Config& config) {
     if (!config.kubeconfig.empty() || !config.context.empty() || !config.checkpoint.empty() || config.watch != "auto") {
       return fail(Errc::invalid, "kubeconfig, context, checkpoint, watch: they belong to the source kubernetes");
     }
+    if (config.flow_events) return fail(Errc::invalid, "flow-events: it belongs to the source kubernetes");
   }
   if (config.audit_seconds == 0) return fail(Errc::invalid, "audit-seconds must be at least 1");
   if (config.watch != "auto" && config.watch != "cluster" && config.watch != "needed") {
@@ -55,10 +56,11 @@ Result<> validate(const Config& config) {
   if (!config.syslog.empty()) {
     if (auto target = sink::parse_syslog_target(config.syslog); !target) return fail(target.error());
   }
-  const bool ships = !config.otlp.empty() || !config.syslog.empty() || config.journald;
+  const bool ships = !config.otlp.empty() || !config.syslog.empty() || config.journald || config.flow_events;
   if (ships && (config.flow_log.empty() || config.flow_log == "-")) {
-    return fail(Errc::invalid,
-                "otlp, syslog, journald: what is not sent yet waits in the flow log, so flow-log must be a file");
+    return fail(
+        Errc::invalid,
+        "otlp, syslog, journald, flow-events: what is not sent yet waits in the flow log, so flow-log must be a file");
   }
   if (config.state_dir.empty()) return fail(Errc::invalid, "state-dir is empty");
   if (const auto file = checkpoint_file(config); !config.checkpoint.empty() && !file.empty() && file.front() != '/') {

@@ -160,12 +160,14 @@ void write_flows(Exposition& out, const StatusInputs& in, const flow::PipelineSt
   out.sample(std::uint64_t{flows.waiting_lines}, {{"queue", flows.sink}});
   out.gauge("podfence_flow_listening", "1 while the kernel's log messages are read.");
   out.sample(std::uint64_t{flows.listen_error.empty()});
-  out.counter("podfence_sink_records_total", "Records, by what became of them: taken, to be sent again, never sent.");
+  out.counter("podfence_sink_records_total",
+              "Records, by what became of them: taken, to be sent again, never sent, left out by the sink's limits.");
   out.sample(flows.lines_written, {{"sink", flows.sink}, {"result", "ok"}});
   for (const auto& sink : in.sinks) {
     out.sample(sink.sent, {{"sink", sink.sink}, {"result", "ok"}});
     out.sample(sink.retries, {{"sink", sink.sink}, {"result", "retry"}});
     out.sample(sink.dropped, {{"sink", sink.sink}, {"result", "dropped"}});
+    out.sample(sink.suppressed, {{"sink", sink.sink}, {"result", "suppressed"}});
   }
   out.gauge("podfence_sink_up", "0 while the sink refuses lines.");
   out.sample(std::uint64_t{flows.write_error.empty()}, {{"sink", flows.sink}});

@@ -1,6 +1,10 @@
 #include "enforcer/agent/sinks.h"
 
+#include <cstdlib>
+
 #include "enforcer/agent/version.h"
+#include "enforcer/kube/api_client.h"
+#include "enforcer/sink/events.h"
 #include "enforcer/sink/otlp.h"
 #include "enforcer/sink/syslog.h"
 
@@ -24,9 +28,39 @@ Result<std::unique_ptr<sink::Sink>> open_otlp(boost::asio::io_context& io, const
   return std::unique_ptr<sink::Sink>(std::move(*otlp));
 }
 
+/// Events go to the API server that the objects come from, with what the same files say.
+class KubeEvents final : public sink::EventApi {
+ public:
+  explicit KubeEvents(std::unique_ptr<kube::ApiClient> client) : client_(std::move(client)) {}
+  void call(const sink::EventRequest& request, Done done) override {
+    client_->call({request.method, request.path, request.content_type, request.body},
+                  [done = std::move(done)](const kube::ApiAnswer& answer) {
+                    done({answer.status, answer.retry_after, answer.body, answer.error});
+                  });
+  }
+
+ private:
+  std::unique_ptr<kube::ApiClient> client_;
+};
+
+Result<std::unique_ptr<sink::Sink>> open_events(boost::asio::io_context& io, const Config& config,
+                                                const std::string& instance) {
+  const auto environment = [](const std::string& name) -> std::optional<std::string> {
+    const char* value = std::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe): nobody sets it
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  };
+  auto where = kubeconfig::load({config.kubeconfig, config.context}, environment);
+  if (!where) return fail(std::move(where.error()).in("flow-events"));
+  auto client = kube::ApiClient::open(io, std::move(*where), std::string("podfence/") + version);
+  if (!client) return fail(std::move(client.error()).in("flow-events"));
+  return std::unique_ptr<sink::Sink>(std::make_unique<sink::EventsSink>(
+      io, std::make_unique<KubeEvents>(std::move(*client)), sink::EventBook(config.node, instance)));
+}
+
 }  // namespace
 
-Result<std::vector<std::unique_ptr<sink::Shipper>>> open_sinks(boost::asio::io_context& io, const Config& config) {
+Result<std::vector<std::unique_ptr<sink::Shipper>>> open_sinks(boost::asio::io_context& io, const Config& config,
+                                                               const std::string& instance) {
   std::vector<std::unique_ptr<sink::Sink>> sinks;
   if (!config.otlp.empty()) {
     auto otlp = open_otlp(io, config);
@@ -36,6 +70,11 @@ Result<std::vector<std::unique_ptr<sink::Shipper>>> open_sinks(boost::asio::io_c
   if (!config.syslog.empty()) {
     auto target = *sink::parse_syslog_target(config.syslog);
     sinks.push_back(std::make_unique<sink::SyslogSink>(io, std::move(target), config.node));
+  }
+  if (config.flow_events) {
+    auto events = open_events(io, config, instance);
+    if (!events) return fail(events.error());
+    sinks.push_back(std::move(*events));
   }
   if (config.journald) sinks.push_back(std::make_unique<sink::JournaldSink>(io));
 

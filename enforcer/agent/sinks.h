@@ -9,7 +9,9 @@
 
 namespace podfence::agent {
 
-/// A shipper for each sink of a valid configuration. Errors name the option and the file.
-Result<std::vector<std::unique_ptr<sink::Shipper>>> open_sinks(boost::asio::io_context& io, const Config& config);
+/// A shipper for each sink of a valid configuration. Errors name the option and the file. `instance` differs with every
+/// start.
+Result<std::vector<std::unique_ptr<sink::Shipper>>> open_sinks(boost::asio::io_context& io, const Config& config,
+                                                               const std::string& instance);
 
 }  // namespace podfence::agent

@@ -160,6 +160,23 @@ void write_sandboxes(JsonWriter& json, const StatusInputs& in) {
   json.end_array();
 }
 
+/// Nothing where nobody observes.
+void write_observed(JsonWriter& json, const ObservedFlows& observed) {
+  if (!observed.stats && observed.error.empty()) return;
+  json.key("observed").begin_object().field("addresses", observed.addresses);
+  if (!observed.error.empty()) json.field("error", observed.error);
+  if (observed.stats) {
+    const auto& stats = *observed.stats;
+    std::uint64_t lost = 0;
+    for (const auto& [stage, packets] : stats.lost) lost += packets;
+    json.field("flows", stats.dropped).field("records", stats.records).field("recorded", stats.recorded);
+    json.field("lost", lost);
+    if (!stats.listen_error.empty()) json.field("listen_error", stats.listen_error);
+    if (!stats.write_error.empty()) json.field("write_error", stats.write_error);
+  }
+  json.end_object();
+}
+
 }  // namespace
 
 double age_of(Clock::time_point t) {
@@ -207,10 +224,11 @@ std::string status_json(const StatusInputs& in) {
   write_sandboxes(json, in);
   write_pods(json, compiler.cluster(), pods);
   write_policies(json, compiler.cluster(), pods);
+  write_observed(json, in.observed);
   json.key("sinks").begin_array();
   for (const auto& sink : in.sinks) {
     json.begin_object().field("sink", sink.sink).field("sent", sink.sent).field("retries", sink.retries);
-    json.field("dropped", sink.dropped);
+    json.field("dropped", sink.dropped).field("suppressed", sink.suppressed);
     write_time(json, "last_success", sink.last_success);
     if (!sink.error.empty()) json.field("error", sink.error);
     json.end_object();

@@ -8,6 +8,7 @@
 
 #include "enforcer/agent/duration_histogram.h"
 #include "enforcer/agent/reconciler.h"
+#include "enforcer/flow/pipeline.h"
 #include "enforcer/install/state.h"
 #include "enforcer/sandbox/registry.h"
 #include "enforcer/sink/shipper.h"
@@ -73,6 +74,13 @@ struct CheckpointStatus {
   std::string ignored = {};  // why the one of the start was not taken
 };
 
+/// Allowed flows of observed pods.
+struct ObservedFlows {
+  std::size_t addresses = 0;
+  std::string error = {};                         // why flows are not observed that should be
+  std::optional<flow::PipelineStats> stats = {};  // nothing while nothing was ever observed
+};
+
 struct StatusInputs {
   std::string_view version;
   const Reconciler& reconciler;
@@ -83,6 +91,7 @@ struct StatusInputs {
   std::vector<std::string> unguarded;  // local pod addresses without a host interface that could be guarded
   std::string guard_error;             // of the source guard; empty when all is well
   std::vector<sink::ShipperStats> sinks = {};
+  ObservedFlows observed = {};
   std::optional<install::State> installer = {};  // of podfence install-cni, where it was here
   std::string http_address = {};                 // of /metrics; empty: none
   std::string http_error = {};                   // why it is not served; empty when all is well

@@ -45,14 +45,14 @@ int explain_by_agent(const std::string& socket, const ExplainOptions& options, s
   return static_cast<int>(exit_code);
 }
 
-Result<std::string> flow_log_of_agent(const std::string& socket) {
+Result<std::string> flow_log_of_agent(const std::string& socket, bool allowed) {
   const auto answer = agent::ask(socket, R"({"command":"flow_log"})");
   if (!answer) return fail(answer.error());
   simdjson::dom::parser parser;
   const auto object = object_of(parser, *answer);
   if (!object) return fail(object.error());
   std::string_view path;
-  if ((*object)["path"].get(path) != simdjson::SUCCESS || path.empty() || path == "-") {
+  if ((*object)[allowed ? "allowed" : "path"].get(path) != simdjson::SUCCESS || path.empty() || path == "-") {
     return fail(Errc::not_found, "the agent writes no flow log to a file; see --flow-log");
   }
   return std::string(path);

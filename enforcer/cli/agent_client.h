@@ -10,7 +10,7 @@ namespace podfence::cli {
 /// `explain` from the cluster as the agent knows it. Exit code as explain().
 int explain_by_agent(const std::string& socket, const ExplainOptions& options, std::ostream& out, std::ostream& err);
 
-/// Where the agent writes its flow log.
-Result<std::string> flow_log_of_agent(const std::string& socket);
+/// Where the agent writes its flow log; the one of allowed flows is another.
+Result<std::string> flow_log_of_agent(const std::string& socket, bool allowed);
 
 }  // namespace podfence::cli

@@ -196,9 +196,14 @@ void add_records(CLI::App& c, agent::Config& config) {
   c.add_option("--otlp", config.otlp, "Sends flow records to this OTLP/HTTP receiver too: http://HOST:4318/v1/logs");
   c.add_option("--syslog", config.syslog, "And to this syslog receiver: udp://HOST, tcp://HOST or unix:/PATH");
   c.add_flag("--journald", config.journald, "And to this machine's journal");
+  c.add_flag("--flow-events", config.flow_events,
+             "And tells of them in Kubernetes Events on the pods that denied, at most one a second");
   c.add_option("--otlp-headers", config.otlp_headers, "File of \"Name: value\" lines for it, as credentials");
   c.add_option("--otlp-ca", config.otlp_ca, "File of certificates to verify it by (default: the system's)");
   c.add_option("--log-group", config.program.log_group, "NFLOG group")->capture_default_str();
+  c.add_option("--observe-log-group", config.observe.log_group,
+               "NFLOG group of allowed flows, in namespaces with the label podfence.io/observe: \"true\"")
+      ->capture_default_str();
   c.add_option("--log-source-rate", config.program.log_source_rate, "Logged packets a second for each source")
       ->capture_default_str();
   c.add_option("--log-node-rate", config.program.log_node_rate, "Logged packets a second in all")
@@ -277,7 +282,8 @@ void add_flows(CLI::App& app, Arguments& a) {
   add_filter(flows, "--from", a.flows.from, "Source: namespace/pod, namespace/workload, namespace/, address or CIDR");
   add_filter(flows, "--to", a.flows.to, "Destination, likewise");
   add_filter(flows, "--port", a.flows.port, "Destination port: number, or name of the pod's port");
-  add_filter(flows, "--verdict", a.flows.verdict, "allow, deny, would_allow, would_deny or error");
+  add_filter(flows, "--verdict", a.flows.verdict,
+             "deny, error, would_allow, would_deny; or allow: flows of observed pods");
   flows.add_flag("--deny", a.flows.deny, "As --verdict deny");
   add_filter(flows, "--reason", a.flows.reason, "default_deny, fail_closed, spoofed_source, ...");
   add_filter(flows, "--policy", a.flows.policy, "One of the policies named: namespace/name, namespace/ or name");

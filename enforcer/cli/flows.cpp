@@ -87,7 +87,9 @@ class Printer {
 Result<int> show(const FlowsOptions& options, std::ostream& out, std::ostream& err) {
   const auto filter = filter_of(options);
   if (!filter) return fail(filter.error());
-  const auto path = options.file.empty() ? flow_log_of_agent(options.socket) : Result<std::string>(options.file);
+  const bool allowed = filter->verdict.any == std::vector<std::string>{"allow"};
+  const auto path =
+      options.file.empty() ? flow_log_of_agent(options.socket, allowed) : Result<std::string>(options.file);
   if (!path) return fail(path.error());
   const auto reader = flow::Reader::open(*path, *filter);
   if (!reader) return fail(reader.error());

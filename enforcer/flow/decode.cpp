@@ -186,6 +186,8 @@ Prefix parse_prefix(std::string_view text) {
     prefix.why = Why::reply;
   } else if (text == "unknown") {
     prefix.why = Why::unknown;
+  } else if (text == "allow") {
+    prefix.why = Why::allowed;
   } else {
     return {};
   }

@@ -22,6 +22,7 @@ enum class Why : std::uint8_t {
   reply,         // "pf1:in:reply"
   unknown,       // "pf1:in:unknown"
   spoof,         // "pf1:spoof"
+  allowed,       // "pf1:in:allow": it was let through, and its pod is observed
   unattributed,  // any other prefix: a rule that is not ours logs to our group
 };
 

@@ -21,7 +21,7 @@ bool same_for_records(const api::Pod* a, const api::Pod* b, const std::string& n
 }
 
 PolicyRef reference_to(const api::NetworkPolicy& policy) {
-  return {policy.meta.namespace_, policy.meta.name, policy.meta.uid, policy.meta.generation};
+  return {policy.meta.namespace_, policy.meta.name, policy.meta.uid, policy.meta.generation, {}};
 }
 
 void keep_common(std::vector<PolicyRef>& list, const std::vector<PolicyRef>& other) {
@@ -48,6 +48,21 @@ std::string port_name(const api::Pod& pod, net::Protocol protocol, net::Port por
   return {};
 }
 
+/// Of what selectors of peers see, and no address or policy tells.
+bool changes_labels(const store::Event& event, const api::ObjectKey& key, const store::Cluster& cluster) {
+  if (key.kind == api::Kind::namespace_ || key.kind == api::Kind::node) return true;
+  if (key.kind != api::Kind::pod) return false;
+  const auto* known = cluster.find_pod(key.namespace_, key.name);
+  const auto* upsert = std::get_if<store::Upsert>(&event);
+  const auto* pod = upsert == nullptr ? nullptr : std::get_if<api::Pod>(&upsert->object);
+  return known != nullptr && pod != nullptr && !(known->meta.labels == pod->meta.labels);
+}
+
+Reason reason_of(evaluate::Reason reason) {
+  if (reason == evaluate::Reason::allowed_by_rule) return Reason::explicit_allow;
+  return reason == evaluate::Reason::not_isolated ? Reason::not_selected : Reason::default_allow;
+}
+
 }  // namespace
 
 Enricher::Enricher(const store::Cluster& cluster, std::string node) : cluster_(cluster), node_(std::move(node)) {}
@@ -68,6 +83,7 @@ void Enricher::before(std::span<const store::Event> events) {
   if (known_since_ == TimePoint::max()) return;  // the first load: there is nothing to remember yet
   for (const auto& event : events) {
     const api::ObjectKey key = store::key_of(event);
+    labels_pending_ = labels_pending_ || changes_labels(event, key, cluster_);
     if (key.kind == api::Kind::pod) {
       const auto* upsert = std::get_if<store::Upsert>(&event);
       announce_pod(cluster_.find_pod(key.namespace_, key.name),
@@ -85,6 +101,7 @@ void Enricher::after(TimePoint begin, TimePoint end) {
   cache_.clear();
   begin -= slack;
   end += slack;
+  if (std::exchange(labels_pending_, false)) labels_changed_ = end;
   owners_.settle(begin, end, [&](const net::IpAddr& ip, const PodPtr& before) {
     return same_for_records(before.get(), cluster_.pod_by_ip(ip), node_);
   });
@@ -266,10 +283,42 @@ void Enricher::attribute(FlowRecord& record, const FlowEntry& entry, const net::
     case Why::spoof:
       record.reason = Reason::spoofed_source;
       return;
+    case Why::allowed:
+      return attribute_allowed(record, entry);
     case Why::unattributed:
       record.reason = Reason::unattributed;
       record.verdict = Verdict::error;
       return;
+  }
+}
+
+/// Whether the present cluster is, for this flow, the one under which its packets were judged.
+bool Enricher::is_settled(const FlowEntry& entry) const {
+  if (entry.first < known_since_ || labels_pending_ || entry.first <= labels_changed_) return false;
+  for (const auto* ip : {&entry.key.source, &entry.key.destination}) {
+    if (owners_.after(*ip, entry.first) != nullptr) return false;
+    const auto* pod = cluster_.pod_by_ip(*ip);
+    if (pod != nullptr && policies_changed_after(pod->meta.namespace_, entry.first)) return false;
+  }
+  return true;
+}
+
+/// By the judge of whole flows, who names the rules. Where anything changed since, nobody is named.
+void Enricher::attribute_allowed(FlowRecord& record, const FlowEntry& entry) const {
+  record.verdict = Verdict::allow;
+  record.reason = Reason::unattributed;
+  const FlowKey& key = entry.key;
+  if (!key.has_ip || key.any_far || key.any_port || !is_settled(entry)) return;
+  const auto verdict =
+      evaluate::evaluate(cluster_, {key.source, key.destination, key.protocol, key.destination_port}, {.node = node_});
+  if (!verdict.allowed) return;
+  record.reason = reason_of(verdict.reason);
+  record.attribution = Attribution::set;
+  for (const auto& policy : verdict.policies) {
+    const auto* found = cluster_.find_policy(policy.namespace_, policy.name);
+    if (found == nullptr) continue;
+    record.policies.push_back(reference_to(*found));
+    record.policies.back().rule = std::string(net::name_of(policy.direction)) + '[' + std::to_string(policy.rule) + ']';
   }
 }
 

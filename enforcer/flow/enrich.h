@@ -86,6 +86,8 @@ class Enricher {
   Endpoint endpoint(const net::IpAddr& ip, TimePoint t) const;
   void name_by_interface(Endpoint& end, std::uint32_t interface) const;
   void attribute(FlowRecord& record, const FlowEntry& entry, const net::IpAddr& local);
+  void attribute_allowed(FlowRecord& record, const FlowEntry& entry) const;
+  bool is_settled(const FlowEntry& entry) const;
 
   const store::Cluster& cluster_;
   std::string node_;
@@ -94,6 +96,9 @@ class Enricher {
   /// Of earlier packets nothing sure is known: before the first commit, and where memory was short.
   TimePoint known_since_ = TimePoint::max();
   bool begins_with_nothing_ = false;
+  /// When labels of namespaces or known pods took effect last; pending: some are announced.
+  TimePoint labels_changed_{};
+  bool labels_pending_ = false;
   std::map<std::uint32_t, KnownInterface> interfaces_;
   std::unordered_map<std::string, Policies> cache_;  // of the present: "in namespace/name"
 };

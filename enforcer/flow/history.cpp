@@ -77,7 +77,7 @@ void read_policies(element object, LoggedLine& line) {
   if (object["policies"].get(list) != simdjson::SUCCESS) return;
   for (const element policy : list) {
     line.policies.push_back({text_at(policy, "namespace"), text_at(policy, "name"), text_at(policy, "uid"),
-                             static_cast<std::int64_t>(number_at(policy, "generation"))});
+                             static_cast<std::int64_t>(number_at(policy, "generation")), text_at(policy, "rule")});
   }
 }
 
@@ -131,7 +131,8 @@ void read_detection(element object, LoggedLine& line) {
 }
 
 void add(Accounted& sum, const LoggedLine& line) {
-  if (line.type == "flow" && line.verdict == name_of(Verdict::deny)) sum.logged += line.count;
+  // A log holds denied flows or allowed ones.
+  if (line.type == "flow" && line.verdict != name_of(Verdict::error)) sum.logged += line.count;
   if (line.type == "loss" && line.exact) (line.stage == stage_limit ? sum.limited : sum.logged) += line.lost;
 }
 

@@ -49,7 +49,9 @@ std::string json_of(const PipelineStats& stats) {
 FlowPipeline::FlowPipeline(PipelineConfig config, const store::Cluster& cluster, TimePoint now)
     : config_(std::move(config)),
       writer_(config_.node, config_.cluster, config_.instance),
-      journal_({config_.flow_log, config_.state_dir + "/flow-account.json", config_.rotate}),
+      journal_({config_.flow_log,
+                config_.state_dir + (config_.allowed ? "/allowed-flow-account.json" : "/flow-account.json"),
+                config_.rotate}),
       ledger_(ledger_from(journal_.restored())),
       enricher_(cluster, config_.node),
       aggregator_({.most_entries = config_.most_entries, .window = config_.window}),
@@ -93,8 +95,9 @@ bool FlowPipeline::read(std::size_t most_datagrams, TimePoint now) {
   return reading.drained;
 }
 
-void FlowPipeline::take(const LoggedPacket& packet, std::uint32_t gap, TimePoint now) {
-  const bool ours = packet.prefix.why != Why::unattributed;
+void FlowPipeline::take(LoggedPacket packet, std::uint32_t gap, TimePoint now) {
+  const bool ours = packet.prefix.why != Why::unattributed && (packet.prefix.why == Why::allowed) == config_.allowed;
+  if (!ours) packet.prefix = {};
   ledger_.received(ours, gap);
   ++(ours ? stats_.received : stats_.foreign);
   FlowEntry entry = entry_of(packet, now);
@@ -105,16 +108,17 @@ void FlowPipeline::take(const LoggedPacket& packet, std::uint32_t gap, TimePoint
 void FlowPipeline::emit(const FlowEntry& entry, TimePoint now) {
   FlowRecord record = enricher_.describe(entry);
   if (record.interface.empty()) record.interface = name_of_interface(entry.key.interface);
-  const bool counted = record.verdict == Verdict::deny;
+  const bool counted = record.verdict != Verdict::error;
   ++stats_.records;
   ++stats_.attributed.at(static_cast<std::size_t>(record.attribution));
   stats_.recorded += counted ? record.count : 0;
   journal_.push({writer_.line(record, ++sequence_, now), {counted ? record.count : 0, 0}, {}});
-  detector_.take(record, sequence_, now);
+  if (!config_.allowed) detector_.take(record, sequence_, now);
   if (journal_.waiting() % lines_at_once == 0) flush(now);
 }
 
 void FlowPipeline::emit_detections(TimePoint now) {
+  if (config_.allowed) return;
   std::uint64_t lost = 0;
   for (const auto& [stage, packets] : stats_.lost) lost += packets;
   detector_.account(ledger_.dropped(), lost, now);

@@ -30,6 +30,7 @@ struct PipelineConfig {
   std::string table = "podfence";
   std::string flow_log;  // a path, "-" = standard output, "" = nowhere
   std::string state_dir;
+  bool allowed = false;  // allowed flows, with a log and an account of their own; nothing is detected in them
   NflogSettings nflog;
   RotateLimits rotate;
   std::size_t most_entries = 65'536;
@@ -99,7 +100,7 @@ class FlowPipeline {
  private:
   void listen(TimePoint now);
   bool read(std::size_t most_datagrams, TimePoint now);
-  void take(const LoggedPacket& packet, std::uint32_t gap, TimePoint now);
+  void take(LoggedPacket packet, std::uint32_t gap, TimePoint now);
   void emit(const FlowEntry& entry, TimePoint now);
   void flush(TimePoint now);
   void settle(TimePoint now, const std::optional<CounterPackets>& counters);

@@ -45,7 +45,8 @@ class Line {
     json_.key("policies").begin_array();
     for (std::size_t i = 0; i < shown; ++i) {
       policy(all[i]);
-      json_.field("role", "selecting").end_object();
+      if (!all[i].rule.empty()) json_.field("rule", all[i].rule);
+      json_.field("role", all[i].rule.empty() ? "selecting" : "matched").end_object();
     }
     json_.end_array();
     if (shown < all.size()) json_.field("policies_truncated", true);
@@ -124,11 +125,13 @@ std::string_view name_of(EndpointType type) {
 }
 
 std::string_view name_of(Verdict verdict) {
-  return verdict == Verdict::deny ? "deny" : "error";
+  constexpr std::array<std::string_view, 3> names{"deny", "error", "allow"};
+  return names.at(static_cast<std::size_t>(verdict));
 }
 
 std::string_view name_of(Reason reason) {
-  constexpr std::array<std::string_view, 4> names{"default_deny", "fail_closed", "spoofed_source", "unattributed"};
+  constexpr std::array<std::string_view, 7> names{"default_deny",   "fail_closed",   "spoofed_source", "unattributed",
+                                                  "explicit_allow", "default_allow", "not_selected"};
   return names.at(static_cast<std::size_t>(reason));
 }
 
@@ -201,13 +204,14 @@ std::string RecordWriter::line(const FlowRecord& record, std::uint64_t sequence,
     json.field("end", text_of(record.end)).field("observed", text_of(observed));
     line.text("cluster", cluster_);
     line.text("node", node_);
-    if (deny) {
+    if (record.verdict != Verdict::error) {
       json.field("reporter", record.direction == net::Direction::ingress ? "destination" : "source");
       json.field("direction", net::name_of(record.direction));
     }
     json.field("verdict", name_of(record.verdict));
-    if (deny) json.field("action", "drop");  // what a rule that is not ours did is not known
-    json.field("enforced", deny).field("reason", name_of(record.reason));
+    // What a rule that is not ours did is not known.
+    if (record.verdict != Verdict::error) json.field("action", deny ? "drop" : "accept");
+    json.field("enforced", record.verdict != Verdict::error).field("reason", name_of(record.reason));
     json.field("attribution", name_of(record.attribution));
     line.policies(record.policies);
     line.endpoint("source", record.source);

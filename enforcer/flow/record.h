@@ -18,9 +18,18 @@ inline constexpr std::size_t longest_line = 16 * 1024;  // with its newline
 inline constexpr std::size_t most_policies = 8;
 
 enum class EndpointType : std::uint8_t { pod, node, world, unknown };
-enum class Verdict : std::uint8_t { deny, error };
-enum class Reason : std::uint8_t { default_deny, fail_closed, spoofed_source, unattributed };
-/// Of the policies: `set` = all that isolated the pod; `stale` = the same, from the recent past; `none` = not known.
+enum class Verdict : std::uint8_t { deny, error, allow };
+enum class Reason : std::uint8_t {
+  default_deny,
+  fail_closed,
+  spoofed_source,
+  unattributed,
+  explicit_allow,
+  default_allow,
+  not_selected,
+};
+/// Of the policies: `set` = all that isolated the pod, or that allowed the flow; `stale` = the same, from the recent
+/// past; `none` = not known.
 enum class Attribution : std::uint8_t { set, stale, none };
 
 std::string_view name_of(EndpointType type);
@@ -46,12 +55,13 @@ struct Endpoint {
   K8s k8s;
 };
 
-/// A NetworkPolicy that isolates the pod which denied.
+/// A NetworkPolicy that isolates the pod which denied, or one of those that allowed.
 struct PolicyRef {
   std::string namespace_;
   std::string name;
   std::string uid;
   std::int64_t generation = 0;
+  std::string rule = {};  // "ingress[0]", of one that allowed the flow; otherwise it isolates the pod
   friend bool operator==(const PolicyRef&, const PolicyRef&) = default;
 };
 

@@ -57,7 +57,7 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
   Exchange(asio::io_context& io, TlsContext tls, Call call, Listener& listener)
       : tls_(std::move(tls)), call_(std::move(call)), resolver_(io), stream_(io, *tls_), listener_(&listener) {
     request_.version(11);
-    request_.method(http::verb::get);
+    request_.method_string(call_.method);
     request_.target(call_.target);
     const bool v6 = call_.host.find(':') != std::string::npos;
     request_.set(http::field::host, (v6 ? "[" + call_.host + "]" : call_.host) + ":" + call_.port);
@@ -65,6 +65,11 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
     request_.set(http::field::accept, call_.accept);
     if (!call_.authorization.empty()) request_.set(http::field::authorization, call_.authorization);
     request_.keep_alive(false);
+    if (!call_.body.empty()) {
+      request_.set(http::field::content_type, call_.content_type);
+      request_.body() = std::move(call_.body);
+      request_.prepare_payload();
+    }
     parser_.body_limit(boost::none);
     parser_.header_limit(longest_header);
   }
@@ -168,7 +173,7 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
   Tcp::resolver resolver_;
   beast::ssl_stream<beast::tcp_stream> stream_;
   Listener* listener_;
-  http::request<http::empty_body> request_;
+  http::request<http::string_body> request_;
   http::response_parser<http::buffer_body> parser_;
   beast::flat_buffer buffer_{longest_header};
   std::array<char, piece> bytes_{};

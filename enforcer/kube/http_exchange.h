@@ -1,6 +1,6 @@
 #pragma once
-// One GET over TLS, HTTP/1.1, on a connection of its own; its answer piece by piece as it comes. Never a redirect, no
-// encoding asked for, a header of at most 64 KiB. A peer that is gone is noticed within 45 s.
+// One request over TLS, HTTP/1.1, on a connection of its own; its answer piece by piece as it comes. Never a redirect,
+// no encoding asked for, a header of at most 64 KiB. A peer that is gone is noticed within 45 s.
 #include <boost/asio/io_context.hpp>
 #include <memory>
 #include <string>
@@ -19,6 +19,9 @@ struct Call {
   std::string authorization;
   std::string user_agent;
   std::string accept = "application/json";
+  std::string method = "GET";
+  std::string content_type = {};  // of the body
+  std::string body = {};
 };
 
 class HttpExchange {

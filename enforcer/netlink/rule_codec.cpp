@@ -15,6 +15,7 @@
 
 #include "enforcer/netlink/element.h"
 #include "policy/base/overloaded.h"
+#include "policy/program/observe.h"
 
 namespace podfence::netlink {
 namespace {
@@ -25,6 +26,7 @@ using program::Statement;
 
 // From linux/netfilter/nf_conntrack_common.h, where it is for the kernel only: IP_CT_ESTABLISHED and IP_CT_RELATED.
 constexpr std::uint32_t state_established_related = (1U << (IP_CT_ESTABLISHED + 1)) | (1U << (IP_CT_RELATED + 1));
+constexpr std::uint32_t state_new = 1U << (IP_CT_NEW + 1);
 constexpr std::uint32_t ct_direction_reply = 1;
 constexpr std::uint8_t first_discovery_type = 133;  // router solicitation
 constexpr std::uint8_t last_discovery_type = 137;   // redirect
@@ -131,6 +133,24 @@ class Encoder {
   void operator()(const program::Drop&) { verdict(NF_DROP); }
   void operator()(const program::Jump& s) { verdict(NFT_JUMP, s.chain.c_str()); }
   void operator()(const program::Goto& s) { verdict(NFT_GOTO, s.chain.c_str()); }
+  void operator()(const program::MatchFirstPacket&) {
+    ct_load(NFT_CT_STATE);
+    mask(&state_new, sizeof(state_new));
+    cmp_not_zero(sizeof(state_new));
+    const std::uint32_t confirmed = IPS_CONFIRMED;
+    ct_load(NFT_CT_STATUS);
+    mask(&confirmed, sizeof(confirmed));
+    const std::uint32_t none = 0;
+    cmp(NFT_CMP_EQ, &none, sizeof(none));
+  }
+  void operator()(const program::MatchObserved& s) {
+    need_family(s.family);
+    address(s.side, s.family, 0);
+    nftnl_expr* e = add("lookup");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, reg(0));
+    nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, program::observed_set(s.family).c_str());
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, 0);
+  }
 
  private:
   nftnl_expr* add(const char* name) {

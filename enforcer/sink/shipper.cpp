@@ -48,8 +48,10 @@ void Shipper::on_done(const Outcome& outcome) {
   }
   const bool taken = outcome.kind == Outcome::Kind::taken;
   const auto rejected = taken ? std::min<std::uint64_t>(outcome.rejected, batch_.lines.size()) : batch_.lines.size();
+  const auto left_out = std::min<std::uint64_t>(outcome.suppressed, batch_.lines.size() - rejected);
   stats_.dropped += rejected;
-  stats_.sent += batch_.lines.size() - rejected;
+  stats_.suppressed += left_out;
+  stats_.sent += batch_.lines.size() - rejected - left_out;
   if (taken) stats_.last_success = std::chrono::system_clock::now();
   stats_.error = outcome.error;
   pause_ = limits_.first_pause;

@@ -16,9 +16,10 @@ namespace podfence::sink {
 
 struct ShipperStats {
   std::string sink;
-  std::uint64_t sent = 0;     // records that the sink took
-  std::uint64_t retries = 0;  // batches that had to be sent again
-  std::uint64_t dropped = 0;  // records that it will never have: refused, or deleted by the log's quota before
+  std::uint64_t sent = 0;        // records that the sink took
+  std::uint64_t retries = 0;     // batches that had to be sent again
+  std::uint64_t dropped = 0;     // records that it will never have: refused, or deleted by the log's quota before
+  std::uint64_t suppressed = 0;  // records that it left out to stay within its limits
   std::optional<std::chrono::system_clock::time_point> last_success;
   std::string error;  // of the last try; empty when it went well
 };

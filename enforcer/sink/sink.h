@@ -21,6 +21,7 @@ struct Outcome {
   std::uint64_t rejected = 0;
   std::optional<std::chrono::seconds> pause = {};  // before a retry, where the other end asks for one
   std::string error = {};
+  std::uint64_t suppressed = 0;  // of those taken, lines that were left out to stay within a limit
 };
 
 class Sink {

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "policy/base/overloaded.h"
+#include "policy/program/observe.h"
 
 namespace podfence::program {
 namespace {
@@ -44,39 +45,41 @@ std::string log_words(const Log& log) {
 }
 
 std::string text_of_statement(const Statement& statement) {
-  return std::visit(overloaded{
-                        [](const MatchEstablished& s) {
-                          return "ct state established,related ct label " + std::to_string(s.label_bit);
-                        },
-                        [](const MatchReply&) { return std::string("ct direction reply"); },
-                        [](const MatchFamily& s) {
-                          return std::string("meta nfproto ") + (s.family == Family::ipv4 ? "ipv4" : "ipv6");
-                        },
-                        [](const MatchNeighbourDiscovery&) { return std::string("icmpv6 type 133-137"); },
-                        [](const MatchAddress& s) {
-                          return address_words(s.side, s.set.family) + (s.negated ? " != " : " ") + set_words(s.set);
-                        },
-                        [](const MatchSelf& s) {
-                          return address_words(Side::source, s.set.family) + " . " +
-                                 address_words(Side::destination, s.set.family) + " " + set_words(s.set);
-                        },
-                        [](const MatchTuple& s) { return tuple_words(s); },
-                        [](const ClearClass&) { return std::string("meta priority set none"); },
-                        [](const LoadClass& s) {
-                          return "meta priority set " + address_words(s.remote, s.set.family) + " map " +
-                                 set_words(s.set);
-                        },
-                        [](const SetLabel& s) { return "ct label set " + std::to_string(s.bit); },
-                        [](const Count& s) { return "counter name \"" + s.counter + "\""; },
-                        [](const OverSourceRate& s) { return source_rate_words(s); },
-                        [](const OverNodeRate& s) { return rate_words(s.rate, s.burst); },
-                        [](const Log& s) { return log_words(s); },
-                        [](const Accept&) { return std::string("accept"); },
-                        [](const Drop&) { return std::string("drop"); },
-                        [](const Jump& s) { return "jump " + s.chain; },
-                        [](const Goto& s) { return "goto " + s.chain; },
-                    },
-                    statement);
+  return std::visit(
+      overloaded{
+          [](const MatchEstablished& s) {
+            return "ct state established,related ct label " + std::to_string(s.label_bit);
+          },
+          [](const MatchReply&) { return std::string("ct direction reply"); },
+          [](const MatchFamily& s) {
+            return std::string("meta nfproto ") + (s.family == Family::ipv4 ? "ipv4" : "ipv6");
+          },
+          [](const MatchNeighbourDiscovery&) { return std::string("icmpv6 type 133-137"); },
+          [](const MatchAddress& s) {
+            return address_words(s.side, s.set.family) + (s.negated ? " != " : " ") + set_words(s.set);
+          },
+          [](const MatchSelf& s) {
+            return address_words(Side::source, s.set.family) + " . " + address_words(Side::destination, s.set.family) +
+                   " " + set_words(s.set);
+          },
+          [](const MatchTuple& s) { return tuple_words(s); },
+          [](const ClearClass&) { return std::string("meta priority set none"); },
+          [](const LoadClass& s) {
+            return "meta priority set " + address_words(s.remote, s.set.family) + " map " + set_words(s.set);
+          },
+          [](const SetLabel& s) { return "ct label set " + std::to_string(s.bit); },
+          [](const Count& s) { return "counter name \"" + s.counter + "\""; },
+          [](const OverSourceRate& s) { return source_rate_words(s); },
+          [](const OverNodeRate& s) { return rate_words(s.rate, s.burst); },
+          [](const Log& s) { return log_words(s); },
+          [](const Accept&) { return std::string("accept"); },
+          [](const Drop&) { return std::string("drop"); },
+          [](const Jump& s) { return "jump " + s.chain; },
+          [](const Goto& s) { return "goto " + s.chain; },
+          [](const MatchFirstPacket&) { return std::string("ct state new ct status ! confirmed"); },
+          [](const MatchObserved& s) { return address_words(s.side, s.family) + " @" + observed_set(s.family); },
+      },
+      statement);
 }
 
 /// nft sorts a listing by the key's bytes read as one little-endian number (the last byte weighs most), the fields

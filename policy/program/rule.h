@@ -12,6 +12,13 @@ namespace podfence::program {
 /// Which address of the packet.
 enum class Side : std::uint8_t { source, destination };
 
+/// ct state new ct status ! confirmed: no packet of this flow has got through yet. Of the table in observe.h only.
+struct MatchFirstPacket {};
+/// ip saddr @observed4: of the table in observe.h only
+struct MatchObserved {
+  Side side;
+  net::Family family;
+};
 /// ct state established,related ct label BIT: in this order, for a new connection has no label to be loaded
 struct MatchEstablished {
   std::uint8_t label_bit;
@@ -85,7 +92,7 @@ struct Goto {
 
 using Statement = std::variant<MatchEstablished, MatchReply, MatchFamily, MatchNeighbourDiscovery, MatchAddress,
                                MatchSelf, MatchTuple, ClearClass, LoadClass, SetLabel, Count, OverSourceRate,
-                               OverNodeRate, Log, Accept, Drop, Jump, Goto>;
+                               OverNodeRate, Log, Accept, Drop, Jump, Goto, MatchFirstPacket, MatchObserved>;
 
 using Rule = std::vector<Statement>;
 

@@ -24,6 +24,7 @@ EDGES = {
     "enforcer/kernel": ("enforcer/netlink",),
     "enforcer/conntrack": ("enforcer/netlink",),
     "enforcer/link": ("enforcer/netlink",),
+    "enforcer/observe": ("enforcer/netlink",),
     "enforcer/flow": ("enforcer/files", "enforcer/netlink", "policy/evaluate"),
     "enforcer/source": ("enforcer/files", "policy/store"),
     "enforcer/sandbox": ("enforcer/files", "policy/store"),
@@ -36,6 +37,7 @@ EDGES = {
         "enforcer/kernel",
         "enforcer/conntrack",
         "enforcer/link",
+        "enforcer/observe",
         "enforcer/flow",
         "enforcer/source",
         "enforcer/checkpoint",
@@ -53,8 +55,8 @@ EDGES = {
 
 # Header prefix -> the folders that may include it.
 LIBRARIES = {
-    "libnftnl/": ("enforcer/netlink", "enforcer/kernel", "enforcer/link"),
-    "libmnl/": ("enforcer/netlink", "enforcer/kernel", "enforcer/link", "enforcer/conntrack", "enforcer/flow"),
+    "libnftnl/": ("enforcer/netlink", "enforcer/kernel", "enforcer/link", "enforcer/observe"),
+    "libmnl/": ("enforcer/netlink", "enforcer/kernel", "enforcer/link", "enforcer/observe", "enforcer/conntrack", "enforcer/flow"),
     "yaml-cpp/": ("policy/api",),
     "nlohmann/": ("cni",),
     "simdjson": ("policy/api", "enforcer/sandbox", "enforcer/flow", "enforcer/sink", "enforcer/kubeconfig", "enforcer/install", "enforcer/agent", "enforcer/cli"),

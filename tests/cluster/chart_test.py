@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tempfile
 import unittest
 
 import yaml
@@ -45,6 +46,18 @@ class Chart(unittest.TestCase):
 
     def test_as_it_is_it_is_what_kustomize_makes(self):
         self.assertEqual(rendered(), objects(run(KUBECTL, "kustomize", os.path.join(ROOT, "deploy", "kustomize"))))
+
+    def test_with_events_too(self):
+        with tempfile.TemporaryDirectory() as folder:
+            base = os.path.relpath(os.path.join(ROOT, "deploy", "kustomize"), os.path.realpath(folder))
+            with open(os.path.join(folder, "kustomization.yaml"), "w", encoding="utf-8") as file:
+                yaml.safe_dump({"resources": [base], "components": [os.path.join(base, "flow-events")]}, file)
+            made = objects(run(KUBECTL, "kustomize", folder))
+        found = rendered("--set", "agent.flowEvents=true")
+        self.assertEqual(found, made)
+        self.assertIn("--flow-events", containers(found["DaemonSet", "podfence"])["agent"]["args"])
+        self.assertEqual([rule for rule in found["ClusterRole", "podfence"]["rules"] if "create" in rule["verbs"]],
+                         [{"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}])
 
     def test_its_version_is_the_projects(self):
         with open(os.path.join(ROOT, "CMakeLists.txt"), encoding="utf-8") as file:

@@ -1,5 +1,6 @@
 """A Kubernetes API server for tests: real TLS, lists, pages of a count, watches with bookmarks, lists as watches, a history
-that can be compacted, and faults on demand. It serves the four types that the agent watches, from a dictionary.
+that can be compacted, and faults on demand. It serves the four types that the agent watches, from a dictionary, and takes
+Events as the real one does: what is not valid is refused.
 """
 import base64
 import collections
@@ -60,6 +61,32 @@ def status(code, reason, message, **details):
             "message": message, "details": details}
 
 
+EVENTS = re.compile(r"/apis/events\.k8s\.io/v1/namespaces/([^/]+)/events(?:/([^/]+))?")
+MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+def event_problem(event, space):
+    """What the API server has against a new Event of events.k8s.io/v1; "" when it is valid."""
+    series, regarding = event.get("series"), event.get("regarding", {})
+    name = event.get("metadata", {}).get("name", "")
+    checks = {
+        "apiVersion": event.get("apiVersion") == "events.k8s.io/v1" and event.get("kind") == "Event",
+        "metadata.name": len(name) <= 253 and SUBDOMAIN.fullmatch(name),
+        "metadata.namespace": event["metadata"].get("namespace") == space == regarding.get("namespace"),
+        "eventTime": MICRO_TIME.fullmatch(event.get("eventTime", "")),
+        "reportingController": re.fullmatch(r"([a-z0-9.-]+/)?[A-Za-z0-9][-A-Za-z0-9_.]{0,62}",
+                                            event.get("reportingController", "")),
+        "reportingInstance": 0 < len(event.get("reportingInstance", "")) <= 128,
+        "action": 0 < len(event.get("action", "")) <= 128,
+        "reason": 0 < len(event.get("reason", "")) <= 128,
+        "type": event.get("type") in ("Normal", "Warning"),
+        "note": len(event.get("note", "").encode()) <= 1024,
+        "series": series is None or (2 <= series["count"] < 2**31 and MICRO_TIME.fullmatch(series["lastObservedTime"])),
+    }
+    return " ".join(field for field, good in checks.items() if not good)
+
+
 class ApiServer:
     def __init__(self, netns, directory, address="127.0.0.1"):
         self.netns, self.directory, self.address = netns, directory, address
@@ -70,6 +97,7 @@ class ApiServer:
         self.fault = lambda path, query: None  # an Answer instead of the right one
         self.token = TOKEN
         self.bookmark_seconds = 1.0
+        self.events, self.event_requests = {}, []  # by namespace and name; (method, path, body)
         self.server, self.connections, self.port, self.watches = None, set(), 0, 0
         self._make_certificates()
 
@@ -131,6 +159,11 @@ class ApiServer:
 
             def do_GET(self):
                 owner.answer(self)
+
+            def do_POST(self):
+                owner.answer(self)
+
+            do_PATCH = do_POST
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
@@ -203,17 +236,43 @@ class ApiServer:
         path, _, query = request.path.partition("?")
         query = dict(urllib.parse.parse_qsl(query))
         self.requests.append((path, query, dict(request.headers)))
+        body = request.rfile.read(int(request.headers.get("Content-Length", "0")))
+        if request.command != "GET":
+            self.event_requests.append((request.command, path, json.loads(body)))
         fault = self.fault(path, query)
         if request.headers.get("Authorization") != f"Bearer {self.token}":
             self.send(request, Answer(401, status(401, "Unauthorized", "Unauthorized")))
         elif fault:
             self.send(request, fault)
+        elif request.command != "GET":
+            self.send(request, self.take_event(request, path, json.loads(body)))
         elif View(path, query).path not in TYPES:
             self.send(request, Answer(404, "404 page not found"))
         elif query.get("watch"):
             self.watch(request, path, query)
         else:
             self.send(request, self.list(path, query))
+
+    def take_event(self, request, path, event):
+        space, name = EVENTS.fullmatch(path).groups()
+        creates = request.command == "POST"
+        if request.headers["Content-Type"] != ("application/json" if creates else "application/merge-patch+json"):
+            return Answer(415, status(415, "UnsupportedMediaType", "unsupported media type"))
+        with self.changed:
+            name = event["metadata"]["name"] if creates else name
+            known = self.events.get((space, name))
+            if (PATHS["Namespace"], "", space) not in self.objects or (not creates and not known):
+                return Answer(404, status(404, "NotFound", f'events "{name}" not found'))
+            if creates and known:
+                return Answer(409, status(409, "AlreadyExists", f'events "{name}" already exists'))
+            if not creates and set(event) != {"series"}:
+                return Answer(422, status(422, "Invalid", "field is immutable"))
+            whole = {**(known or {}), **event}
+            problem = event_problem(whole, space)
+            if problem:
+                return Answer(422, status(422, "Invalid", f"Event is invalid: {problem}"))
+            self.events[space, name] = whole
+        return Answer(201 if creates else 200, whole)
 
     @staticmethod
     def send(request, answer):

@@ -1,0 +1,66 @@
+#pragma once
+// Allowed flows of the pods of namespaces that ask for it with the label podfence.io/observe: "true". The first packet
+// of each is logged by a table behind the program's (enforcer/observe), to a group, a flow log and an account of their
+// own, so that no number of allowed flows takes anything from the denied ones. Where nobody asks, there is nothing of
+// it.
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "enforcer/agent/status.h"
+#include "enforcer/flow/pipeline.h"
+#include "enforcer/observe/observe_table.h"
+#include "policy/store/cluster.h"
+
+namespace podfence::agent {
+
+/// Addresses of the node's pods in namespaces with the label, sorted.
+std::vector<net::IpAddr> observed_addresses(const store::Cluster& cluster, const std::string& node);
+
+class Observer {
+ public:
+  using Clock = std::chrono::system_clock;
+
+  /// `flows` is the denied flows' configuration: what is needed of it is changed here. The cluster must outlive this.
+  Observer(boost::asio::io_context& io, flow::PipelineConfig flows, const program::ObserveOptions& options,
+           const store::Cluster& cluster);
+
+  void before_change(std::span<const store::Event> events) {
+    if (pipeline_) pipeline_->before_change(events);
+  }
+  void after_commit(Clock::time_point begin, Clock::time_point end);
+  void set_interfaces(const std::map<std::uint32_t, flow::PodInterface>& interfaces) { interfaces_ = interfaces; }
+  /// Once a second.
+  void on_tick(Clock::time_point now);
+  void stop(Clock::time_point now);
+
+  ObservedFlows status() const;
+
+ private:
+  void begin(Clock::time_point now);
+  void write();
+  void listen();
+  void wait();
+  std::optional<flow::CounterPackets> counters();
+
+  flow::PipelineConfig flows_;
+  program::ObserveOptions options_;
+  const store::Cluster& cluster_;
+  boost::asio::posix::stream_descriptor fd_;
+  std::optional<observe::ObserveTable> table_;
+  std::optional<flow::FlowPipeline> pipeline_;
+  std::map<std::uint32_t, flow::PodInterface> interfaces_;
+  std::vector<net::IpAddr> observed_;
+  bool written_ = false;  // the table holds observed_
+  std::string error_;
+};
+
+/// "DIR/flows.jsonl" -> "DIR/flows-allowed.jsonl"; "" when the log is no file.
+std::string allowed_flow_log(const std::string& flow_log);
+
+}  // namespace podfence::agent
