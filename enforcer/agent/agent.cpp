@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
@@ -30,6 +29,7 @@
 #include "enforcer/agent/commits.h"
 #include "enforcer/agent/control.h"
 #include "enforcer/agent/feed.h"
+#include "enforcer/agent/flow_reader.h"
 #include "enforcer/agent/guard.h"
 #include "enforcer/agent/http.h"
 #include "enforcer/agent/metrics.h"
@@ -49,7 +49,6 @@ namespace {
 namespace asio = boost::asio;
 using boost::system::error_code;
 using namespace std::chrono_literals;
-using Descriptor = asio::posix::stream_descriptor;
 
 constexpr auto tick = 1s;
 
@@ -82,8 +81,6 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
 
   // Beside: denied flows, interfaces, the clock.
   void on_tick();
-  void on_flows();
-  void listen_to_flows();
   std::optional<flow::CounterPackets> counters();
   void stop(int signal);
 
@@ -109,14 +106,6 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
       if (!ec) then();
     });
   }
-  /// Calls `then` each time the descriptor is readable.
-  void each_time(Descriptor& descriptor, void (Agent::*then)()) {
-    descriptor.async_wait(Descriptor::wait_read, [this, &descriptor, then](error_code ec) {
-      if (ec) return;
-      (this->*then)();
-      if (descriptor.is_open()) each_time(descriptor, then);
-    });
-  }
 
   Config config_;
   Explain explain_;
@@ -130,6 +119,7 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   std::unique_ptr<Feed> feed_;
   std::optional<Checkpoints> checkpoints_;
   std::optional<flow::FlowPipeline> flows_;
+  std::optional<FlowReader> flow_reader_;
   std::optional<Observer> observer_;
   std::vector<std::unique_ptr<sink::Shipper>> shippers_;
   std::optional<Guard> guard_;
@@ -138,7 +128,6 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   std::optional<CniRequests> cni_;
 
   asio::signal_set signals_{io_, SIGTERM, SIGINT};
-  Descriptor flows_fd_{io_};
   asio::steady_timer tick_timer_{io_};
   bool synced_ = false;
   bool has_read_ = false;  // since the last tick
@@ -166,6 +155,7 @@ Result<> Agent::start() {
   flows.nflog.group = config_.program.log_group;
   observer_.emplace(io_, flows, config_.observe, commits_->compiler().cluster());
   flows_.emplace(std::move(flows), commits_->compiler().cluster(), Clock::now());
+  flow_reader_.emplace(io_, *flows_);
 
   auto shippers = open_sinks(io_, config_, instance);
   if (!shippers) return fail(shippers.error());
@@ -185,7 +175,7 @@ Result<> Agent::start() {
   signals_.async_wait([this](error_code ec, int signal) {
     if (!ec) stop(signal);
   });
-  listen_to_flows();
+  flow_reader_->listen();
   after(tick_timer_, tick, [this] { on_tick(); });
   resume();
   feed_->start();
@@ -272,18 +262,6 @@ void Agent::on_drift_repaired(Clock::time_point when, const std::string& by) {
   flows_->report({.time = when, .event = "drift_repaired", .detail = by, .policy = {}, .duration_ms = {}});
 }
 
-void Agent::listen_to_flows() {
-  if (flows_fd_.is_open() && flows_fd_.native_handle() == flows_->fd()) return;
-  if (flows_fd_.is_open()) flows_fd_.release();
-  if (flows_->fd() < 0) return;
-  flows_fd_.assign(flows_->fd());
-  each_time(flows_fd_, &Agent::on_flows);
-}
-
-void Agent::on_flows() {
-  flows_->on_readable(Clock::now());
-}
-
 std::optional<flow::CounterPackets> Agent::counters() {
   const auto read = commits_->kernel().counters();
   if (!read) return std::nullopt;
@@ -301,7 +279,7 @@ void Agent::on_tick() {
   if (std::exchange(has_read_, false)) ::malloc_trim(0);  // a file takes much more while it is read than what stays
   if (commits_->started()) flows_->on_tick(Clock::now(), counters());
   observer_->on_tick(Clock::now());
-  listen_to_flows();
+  flow_reader_->listen();
   serve_pages();
   cni_->replay_journal();
   if (!commits_->started()) return;
@@ -325,7 +303,7 @@ void Agent::stop(int signal) {
   observer_->stop(Clock::now());
   feed_->stop();
   if (checkpoints_) checkpoints_->stop();
-  if (flows_fd_.is_open()) flows_fd_.release();
+  flow_reader_->stop();
   io_.stop();
 }
 

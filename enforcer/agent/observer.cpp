@@ -40,7 +40,7 @@ std::vector<net::IpAddr> observed_addresses(const store::Cluster& cluster, const
 
 Observer::Observer(boost::asio::io_context& io, flow::PipelineConfig flows, const program::ObserveOptions& options,
                    const store::Cluster& cluster)
-    : flows_(std::move(flows)), options_(options), cluster_(cluster), fd_(io) {
+    : flows_(std::move(flows)), options_(options), cluster_(cluster), io_(io) {
   flows_.allowed = true;
   flows_.flow_log = allowed_flow_log(flows_.flow_log);
   flows_.instance += "-allowed";
@@ -55,7 +55,8 @@ void Observer::begin(Clock::time_point now) {
   if (!table) return;
   table_.emplace(std::move(*table));
   pipeline_.emplace(flows_, cluster_, now);
-  listen();
+  reader_.emplace(io_, *pipeline_);
+  reader_->listen();
 }
 
 void Observer::after_commit(Clock::time_point begin_, Clock::time_point end) {
@@ -81,22 +82,6 @@ void Observer::write() {
   written_ = done.has_value();
 }
 
-void Observer::listen() {
-  if (fd_.is_open() && fd_.native_handle() == pipeline_->fd()) return;
-  if (fd_.is_open()) fd_.release();
-  if (pipeline_->fd() < 0) return;
-  fd_.assign(pipeline_->fd());
-  wait();
-}
-
-void Observer::wait() {
-  fd_.async_wait(fd_.wait_read, [this](boost::system::error_code ec) {
-    if (ec) return;
-    pipeline_->on_readable(Clock::now());
-    if (fd_.is_open()) wait();
-  });
-}
-
 std::optional<flow::CounterPackets> Observer::counters() {
   auto read = table_->counters();
   return read ? std::optional(std::move(*read)) : std::nullopt;
@@ -107,7 +92,7 @@ void Observer::on_tick(Clock::time_point now) {
   write();  // what was refused
   pipeline_->set_interfaces(interfaces_, now);
   pipeline_->on_tick(now, counters());
-  listen();
+  reader_->listen();
 }
 
 ObservedFlows Observer::status() const {
@@ -119,7 +104,7 @@ ObservedFlows Observer::status() const {
 void Observer::stop(Clock::time_point now) {
   if (!pipeline_) return;
   pipeline_->stop(now, counters());
-  if (fd_.is_open()) fd_.release();
+  reader_->stop();
 }
 
 }  // namespace podfence::agent

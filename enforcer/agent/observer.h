@@ -4,7 +4,6 @@
 // own, so that no number of allowed flows takes anything from the denied ones. Where nobody asks, there is nothing of
 // it.
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "enforcer/agent/flow_reader.h"
 #include "enforcer/agent/status.h"
 #include "enforcer/flow/pipeline.h"
 #include "enforcer/observe/observe_table.h"
@@ -44,16 +44,15 @@ class Observer {
  private:
   void begin(Clock::time_point now);
   void write();
-  void listen();
-  void wait();
   std::optional<flow::CounterPackets> counters();
 
   flow::PipelineConfig flows_;
   program::ObserveOptions options_;
   const store::Cluster& cluster_;
-  boost::asio::posix::stream_descriptor fd_;
+  boost::asio::io_context& io_;
   std::optional<observe::ObserveTable> table_;
   std::optional<flow::FlowPipeline> pipeline_;
+  std::optional<FlowReader> reader_;
   std::map<std::uint32_t, flow::PodInterface> interfaces_;
   std::vector<net::IpAddr> observed_;
   bool written_ = false;  // the table holds observed_
