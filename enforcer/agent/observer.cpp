@@ -49,7 +49,7 @@ Observer::Observer(boost::asio::io_context& io, flow::PipelineConfig flows, cons
 }
 
 /// With the first pod that is observed, or where an earlier run has observed some: its account is to be ended.
-void Observer::begin(Clock::time_point now) {
+void Observer::open(Clock::time_point now) {
   auto table = observe::ObserveTable::open(options_);
   error_ = table ? "" : table.error().what();
   if (!table) return;
@@ -59,7 +59,7 @@ void Observer::begin(Clock::time_point now) {
   reader_->listen();
 }
 
-void Observer::after_commit(Clock::time_point begin_, Clock::time_point end) {
+void Observer::after_commit(Clock::time_point begin, Clock::time_point end) {
   auto addresses = observed_addresses(cluster_, flows_.node);
   std::error_code ignored;
   const bool wanted = !addresses.empty() || std::filesystem::exists(account_of(flows_), ignored);
@@ -67,9 +67,9 @@ void Observer::after_commit(Clock::time_point begin_, Clock::time_point end) {
     error_ = "allowed flows need a flow log that is a file";
     return;
   }
-  if (wanted && !pipeline_) begin(end);
+  if (wanted && !pipeline_) open(end);
   if (!pipeline_) return;
-  pipeline_->after_commit(begin_, end);
+  pipeline_->after_commit(begin, end);
   written_ = written_ && addresses == observed_;
   observed_ = std::move(addresses);
   write();

@@ -42,7 +42,7 @@ class Observer {
   ObservedFlows status() const;
 
  private:
-  void begin(Clock::time_point now);
+  void open(Clock::time_point now);
   void write();
   std::optional<flow::CounterPackets> counters();
 
