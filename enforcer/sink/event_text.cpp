@@ -21,8 +21,8 @@ std::string safe(std::string_view text) {
 
 /// "shop/web-7d9f (Deployment web, 10.0.1.5)", "node node-b (192.0.2.1)", "203.0.113.9", "57 addresses"
 std::string who(const flow::LoggedLine& line, const flow::Endpoint& end) {
-  const std::string ip = end.ip ? end.ip->text() : "";
-  const auto with = [&](std::string name, std::string more) {
+  std::string ip = end.ip ? end.ip->text() : "";
+  const auto with = [&](const std::string& name, std::string more) {
     if (!more.empty() && !ip.empty()) more += ", ";
     more += ip;
     return more.empty() ? name : name + " (" + more + ")";
