@@ -161,14 +161,14 @@ class FloodTest(unittest.TestCase):
         self.node.flow_log = os.path.join(disk, "flows.jsonl")
         self.node.start_agent("--log-node-rate", "20000")
         flood = self.begin_flood("spread")
-        self.node.until(lambda: self.flows_status().get("write_error"), "the disk is full", 60)
-        self.node.until(lambda: self.flows_status()["lost_by_stage"].get("sink:file"), "the queue is full", 60)
+        self.node.until(lambda: self.flows_status().get("write_error"), "the disk is full", 300)
+        self.node.until(lambda: self.flows_status()["lost_by_stage"].get("sink:file"), "the queue is full", 300)
 
         def sources_are_full():
             listed = json.loads(self.node.exec("nft", "-j", "list", "set", "inet", "podfence", "sources_in4").stdout)
             known = next(s["set"] for s in listed["nftables"] if "set" in s)
             return len(known.get("elem", [])) == known["size"]
-        self.node.until(sources_are_full, "the sources fill their set", 60)
+        self.node.until(sources_are_full, "the sources fill their set", 300)
         sent, rate = self.end_flood(flood)
         mount(disk, "remount,size=512m")
         recorded, lost = self.expect_exact()
