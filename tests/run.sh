@@ -53,7 +53,7 @@ PACKAGES=(
   clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev lld-14 shellcheck
   nftables iproute2 iputils-ping containernetworking-plugins conntrack curl jq python3 python3-venv util-linux
   file dpkg-dev fakeroot prometheus rsyslog systemd containerd strace
-  runc python3-grpcio python3-yaml podman openssl
+  runc python3-grpcio python3-yaml podman openssl libfaketime
 )
 JOBS="$(nproc)"
 RESULTS="$ROOT/build/results"

@@ -32,6 +32,9 @@ void keep_common(std::vector<PolicyRef>& list, const std::vector<PolicyRef>& oth
 /// A packet that met the old rules may be stamped a little after the commit returned.
 constexpr std::chrono::milliseconds slack{2};
 
+/// No packet is stamped so much later than it is read, but by a clock that was set back since.
+constexpr std::chrono::seconds ahead{30};
+
 std::uint64_t ticks(TimePoint t) {
   return static_cast<std::uint64_t>(t.time_since_epoch().count());
 }
@@ -97,9 +100,28 @@ void Enricher::before(std::span<const store::Event> events) {
   }
 }
 
+void Enricher::notice(TimePoint now) {
+  const TimePoint before = std::exchange(latest_, now);
+  if (now >= before) return;
+  // A little: every time until it is there again is of two moments. A lot: those of the old clock are of the future.
+  owners_.forget(TimePoint::max(), 0);
+  policies_.forget(TimePoint::max(), 0);
+  labels_changed_ = std::min(labels_changed_, now);
+  for (auto& [index, known] : interfaces_) {
+    if (known.gone != TimePoint::max()) known.gone = std::min(known.gone, now);
+  }
+  if (known_since_ != TimePoint::max()) known_since_ = (before - now <= 2 * ahead ? before : now) + slack;
+}
+
+/// Of a packet of that time.
+bool Enricher::is_known(TimePoint t) const {
+  return t >= known_since_ && t - latest_ <= ahead;
+}
+
 void Enricher::after(TimePoint begin, TimePoint end) {
+  notice(end);
   cache_.clear();
-  begin -= slack;
+  begin = std::min(begin, end) - slack;
   end += slack;
   if (std::exchange(labels_pending_, false)) labels_changed_ = end;
   owners_.settle(begin, end, [&](const net::IpAddr& ip, const PodPtr& before) {
@@ -171,7 +193,7 @@ std::uint64_t Enricher::version(const FlowEntry& packet) const {
   const Owner owner = owner_at(local_is_source(key) ? key.source : key.destination, t);
   if (owner.pod != nullptr) version = mixed(version, ticks(policies_since(owner.pod->meta.namespace_, t)));
   // One packet of a time of which nothing is known would take what is known from all later ones of its flow.
-  return t < known_since_ ? mixed(version, 1) : version;
+  return is_known(t) ? version : mixed(version, 1);
 }
 
 Enricher::Selection Enricher::selecting_at(const Owner& owner, net::Direction direction, TimePoint t) {
@@ -270,7 +292,7 @@ void Enricher::attribute(FlowRecord& record, const FlowEntry& entry, const net::
     case Why::policy:
     case Why::reply: {
       record.reason = Reason::default_deny;
-      if (entry.first < known_since_) return;
+      if (!is_known(entry.first)) return;
       Selection found = selecting(local, record.direction, entry.first, entry.last);
       if (found.policies.empty()) return;
       record.attribution = found.stale ? Attribution::stale : Attribution::set;
@@ -294,7 +316,7 @@ void Enricher::attribute(FlowRecord& record, const FlowEntry& entry, const net::
 
 /// Whether the present cluster is, for this flow, the one under which its packets were judged.
 bool Enricher::is_settled(const FlowEntry& entry) const {
-  if (entry.first < known_since_ || labels_pending_ || entry.first <= labels_changed_) return false;
+  if (!is_known(entry.first) || labels_pending_ || entry.first <= labels_changed_) return false;
   for (const auto* ip : {&entry.key.source, &entry.key.destination}) {
     if (owners_.after(*ip, entry.first) != nullptr) return false;
     const auto* pod = cluster_.pod_by_ip(*ip);

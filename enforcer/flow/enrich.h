@@ -43,6 +43,10 @@ class Enricher {
   void before(std::span<const store::Event> events);
   void after(TimePoint begin, TimePoint end);
 
+  /// What the clock says, before anything that depends on it. Where it was set back, the times of changes and of packets
+  /// that are not read yet are of a clock that is no more: of those packets nothing sure is known.
+  void notice(TimePoint now);
+
   /// By interface index; replaces the former list. Those no longer named are remembered for a while.
   void set_interfaces(const std::map<std::uint32_t, PodInterface>& interfaces, TimePoint now);
 
@@ -88,6 +92,7 @@ class Enricher {
   void attribute(FlowRecord& record, const FlowEntry& entry, const net::IpAddr& local);
   void attribute_allowed(FlowRecord& record, const FlowEntry& entry) const;
   bool is_settled(const FlowEntry& entry) const;
+  bool is_known(TimePoint t) const;
 
   const store::Cluster& cluster_;
   std::string node_;
@@ -95,6 +100,7 @@ class Enricher {
   Timeline<store::NamespacedName, PolicyPtr> policies_;
   /// Of earlier packets nothing sure is known: before the first commit, and where memory was short.
   TimePoint known_since_ = TimePoint::max();
+  TimePoint latest_{};
   bool begins_with_nothing_ = false;
   /// When labels of namespaces or known pods took effect last; pending: some are announced.
   TimePoint labels_changed_{};

@@ -166,6 +166,7 @@ void FlowPipeline::emit_losses(TimePoint now) {
 }
 
 void FlowPipeline::on_readable(TimePoint now) {
+  enricher_.notice(now);
   read(datagrams_at_once, now);
   note_dropped();
 }
@@ -178,6 +179,7 @@ void FlowPipeline::settle(TimePoint now, const std::optional<CounterPackets>& co
 }
 
 void FlowPipeline::on_tick(TimePoint now, const std::optional<CounterPackets>& counters) {
+  enricher_.notice(now);
   listen(now);
   settle(now, counters);
   for (const FlowEntry& entry : aggregator_.take_due(now)) emit(entry, now);

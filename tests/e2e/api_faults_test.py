@@ -2,8 +2,8 @@
 """What an API server and the way to it can do wrong: the rules stay as they are, byte for byte, and what changed
 meanwhile is enforced once all is well. Usage: api_faults_test.py PODFENCE [-v]
 
-Faults: C1 C2 C3 C5 C7 C8 C9 C10 C11. C4 C6 C12 C13 C16 are in checkpoint_test.py and kube_test.py, C15 in
-tests/enforcer/kernel and tests/enforcer/agent.
+Faults: C1 C2 C3 C5 C7 C8 C9 C10 C11. C4 C6 C12 C13 C16 are in checkpoint_test.py and kube_test.py, C14 in
+clock_test.py, C15 in tests/enforcer/kernel and tests/enforcer/agent.
 """
 import base64
 import json

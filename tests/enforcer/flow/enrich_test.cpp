@@ -262,6 +262,42 @@ TEST_F(EnrichTest, NothingIsSaidOfTheTimeBeforeTheFirstCommit) {
   EXPECT_EQ(names(fresh.describe(entry(start + seconds(2)))), "db/allow-api@3 set");
 }
 
+TEST_F(EnrichTest, C14_AClockThatIsSetBackAnHourBringsNoOldPolicyBack) {
+  const TimePoint t1 = start + seconds(3600);
+  change({with_generation(policy("allow-api").ns("db").uid("p-1").selects({{"app", "pg"}}).deny_ingress(), 4)}, t1, t1);
+  enricher_.notice(t1 + seconds(1));
+  enricher_.notice(start + seconds(5));
+  EXPECT_EQ(names(at(start + seconds(6))), "db/allow-api@4 set");
+  EXPECT_EQ(names(at(t1 - seconds(1))), "none") << "of the clock before, and read late";
+  EXPECT_NE(enricher_.version(entry(t1 - seconds(1))), enricher_.version(entry(start + seconds(6))));
+  change({with_generation(policy("allow-api").ns("db").uid("p-1").selects({{"app", "pg"}}).deny_ingress(), 5)},
+         start + seconds(10), start + seconds(10));
+  EXPECT_EQ(names(at(start + seconds(9))), "db/allow-api@4 stale");
+  EXPECT_EQ(names(at(start + seconds(11))), "db/allow-api@5 set");
+}
+
+TEST_F(EnrichTest, C14_ATimeThatComesTwiceIsOfNeither) {
+  const TimePoint t1 = start + seconds(10);
+  change({with_generation(policy("allow-api").ns("db").uid("p-1").selects({{"app", "pg"}}).deny_ingress(), 4)}, t1, t1);
+  enricher_.notice(t1 + seconds(2));
+  enricher_.notice(t1 - seconds(2));
+  EXPECT_EQ(names(at(t1 - seconds(1))), "none");
+  EXPECT_EQ(names(at(t1 + seconds(1))), "none");
+  enricher_.notice(t1 + seconds(3));
+  EXPECT_EQ(names(at(t1 + seconds(3))), "db/allow-api@4 set");
+}
+
+TEST_F(EnrichTest, C14_AChangeThatIsAnnouncedOutlivesAClockThatIsSetBack) {
+  enricher_.notice(start + seconds(3600));
+  apply(
+      events_of({with_generation(policy("allow-api").ns("db").uid("p-1").selects({{"app", "pg"}}).deny_ingress(), 4)}));
+  enricher_.notice(start + seconds(10));
+  EXPECT_EQ(names(at(start + seconds(20))), "db/allow-api@3 set");
+  enricher_.after(start + seconds(30), start + seconds(30));
+  EXPECT_EQ(names(at(start + seconds(20))), "db/allow-api@3 stale");
+  EXPECT_EQ(names(at(start + seconds(31))), "db/allow-api@4 set");
+}
+
 TEST_F(EnrichTest, MemoryIsBoundedAndForgets) {
   for (int i = 0; i < 20'000; ++i) {
     const auto t = start + milliseconds(i);
@@ -271,6 +307,7 @@ TEST_F(EnrichTest, MemoryIsBoundedAndForgets) {
   EXPECT_LE(enricher_.remembered_changes(), Enricher::most_changes * 2);
   EXPECT_EQ(names(at(start + milliseconds(100))), "none") << "of a time that memory was too short for";
   EXPECT_EQ(names(at(start + seconds(30))), "db/allow-api@20009 set");
+  enricher_.notice(start + seconds(300));
   enricher_.forget(start + seconds(300));
   EXPECT_EQ(enricher_.remembered_changes(), 0U);
   EXPECT_EQ(names(at(start + seconds(299))), "db/allow-api@20009 set");
