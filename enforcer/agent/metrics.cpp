@@ -49,8 +49,7 @@ void write_enforcement(Exposition& out, const StatusInputs& in) {
   }
   out.counter("podfence_commits_total", "Transactions that the kernel took.").sample(activity.commits);
   out.counter("podfence_commit_failures_total", "Transactions that have to be tried again.").sample(activity.failures);
-  out.histogram("podfence_policy_apply_duration_seconds", "From the change to the kernel's answer.",
-                DurationHistogram::bounds(), activity.apply.counts(), activity.apply.sum_seconds());
+  out.histogram("podfence_policy_apply_duration_seconds", "From the change to the kernel's answer.", activity.apply);
   out.counter("podfence_drift_repairs_total", "Foreign changes of our tables that were mended.");
   out.sample(activity.drift_repairs);
   out.counter("podfence_flows_revoked_total", "Established flows that a changed policy cut.");
@@ -154,6 +153,9 @@ void write_flows(Exposition& out, const StatusInputs& in, const flow::PipelineSt
   for (const auto& [detection, count] : flows.detections) {
     out.sample(count, {{"detection", detection.first}, {"severity", name_of(detection.second)}});
   }
+  out.histogram("podfence_flow_delay_seconds",
+                "From the first packet of a flow record to its line in the log; a window of aggregation is in it.",
+                flows.delays);
   out.gauge("podfence_flow_aggregation_entries", "Flows whose window has not ended.");
   out.sample(std::uint64_t{flows.open_flows});
   out.gauge("podfence_flow_queue_length", "Lines that wait for the sink.");

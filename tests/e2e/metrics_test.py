@@ -114,6 +114,10 @@ class MetricsTest(unittest.TestCase):
             json.dump({"state": "installed", "mode": "own", "updated": "2026-11-24T00:00:00Z"}, out)
         self.node.start_agent()
         self.deny_some(2)
+        # Flows are put together for a while, and then written.
+        self.node.until(lambda: self.value("podfence_flow_delay_seconds_count") > 0, "a record is written", 60)
+        self.assertEqual(self.value('podfence_flow_delay_seconds_bucket{le="2.5"}'), 0)
+        self.assertGreaterEqual(self.value("podfence_flow_delay_seconds_sum"), 5)
         page = self.page("/metrics")[2]
         checked = run("promtool", "check", "metrics", input=page, check=False)
         self.assertEqual((checked.returncode, checked.stdout.strip()), (0, ""))

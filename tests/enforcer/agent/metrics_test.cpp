@@ -83,6 +83,20 @@ TEST(Metrics, show_the_kernels_counters_and_the_losses) {
   }
 }
 
+TEST(Metrics, show_how_late_records_are_with_each_window_in_a_bucket_of_its_own) {
+  Node node;
+  for (const auto delay : {5s, 6s, 10s, 11s, 20s, 21s, 3600s}) node.flows.delays.add(delay);
+  const auto text = node.text();
+  for (const char* line :
+       {R"(podfence_flow_delay_seconds_bucket{le="2.5"} 0)", R"(podfence_flow_delay_seconds_bucket{le="6.5"} 2)",
+        R"(podfence_flow_delay_seconds_bucket{le="8"} 2)", R"(podfence_flow_delay_seconds_bucket{le="11.5"} 4)",
+        R"(podfence_flow_delay_seconds_bucket{le="15"} 4)", R"(podfence_flow_delay_seconds_bucket{le="21.5"} 6)",
+        R"(podfence_flow_delay_seconds_bucket{le="900"} 6)", R"(podfence_flow_delay_seconds_bucket{le="+Inf"} 7)",
+        "podfence_flow_delay_seconds_sum 3673", "podfence_flow_delay_seconds_count 7"}) {
+    EXPECT_TRUE(has(text, line)) << line << "\n" << text;
+  }
+}
+
 TEST(Metrics, show_the_state_and_how_long_commits_took) {
   Node node;
   EXPECT_TRUE(has(node.text(), R"(podfence_state{state="starting"} 1)"));
