@@ -164,7 +164,8 @@ Result<> Agent::start() {
   flows.state_dir = config_.state_dir;
   flows.rotate = {config_.flow_log_file_mb << 20U, config_.flow_log_total_mb << 20U};
   flows.nflog.group = config_.program.log_group;
-  observer_.emplace(io_, flows, config_.observe, commits_->compiler().cluster());
+  observer_.emplace(io_, flows, config_.observe, commits_->compiler().cluster(),
+                    std::chrono::seconds(config_.verify_seconds));
   flows_.emplace(std::move(flows), commits_->compiler().cluster(), Clock::now());
 
   auto shippers = open_sinks(io_, config_, instance);
@@ -300,7 +301,9 @@ void Agent::on_tick() {
   after(tick_timer_, tick, [this] { on_tick(); });
   if (std::exchange(has_read_, false)) ::malloc_trim(0);  // a file takes much more while it is read than what stays
   if (commits_->started()) flows_->on_tick(Clock::now(), counters());
-  observer_->on_tick(Clock::now());
+  if (observer_->on_tick(Clock::now())) {
+    flows_->tampered("table inet podfence_observe was changed, and mended", "", Clock::now());
+  }
   listen_to_flows();
   serve_pages();
   cni_->replay_journal();

@@ -80,6 +80,7 @@ struct CheckpointStatus {
 struct ObservedFlows {
   std::size_t addresses = 0;
   std::string error = {};                         // why flows are not observed that should be
+  std::uint64_t repairs = 0;                      // times that a foreign change of the table was mended
   std::optional<flow::PipelineStats> stats = {};  // nothing while nothing was ever observed
 };
 
