@@ -161,6 +161,7 @@ Result<> Agent::start() {
   const std::string instance = flows.instance;
   flows.version = version;
   flows.flow_log = config_.flow_log;
+  flows.labels = *flow_label_keys(config_);
   flows.state_dir = config_.state_dir;
   flows.rotate = {config_.flow_log_file_mb << 20U, config_.flow_log_total_mb << 20U};
   flows.nflog.group = config_.program.log_group;
@@ -403,11 +404,9 @@ Result<std::string> Agent::answer(const Request& request) {
   if (request.command == "explain") return answer_explain(request);
   if (request.command == "flow_log") {
     std::string out;
-    JsonWriter(out)
-        .begin_object()
-        .field("path", config_.flow_log)
-        .field("allowed", allowed_flow_log(config_.flow_log))
-        .end_object();
+    JsonWriter json(out);
+    json.begin_object().field("path", config_.flow_log).field("allowed", allowed_flow_log(config_.flow_log));
+    json.field("labels", config_.flow_labels).end_object();
     return out;
   }
   return fail(Errc::invalid, "unknown command '" + request.command + "'");

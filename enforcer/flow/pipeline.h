@@ -30,6 +30,7 @@ struct PipelineConfig {
   std::string table = "podfence";
   std::string flow_log;  // a path, "-" = standard output, "" = nowhere
   std::string state_dir;
+  std::vector<std::string> labels = {};  // keys of those that records hold, sorted
   bool allowed = false;  // allowed flows, with a log and an account of their own; nothing is detected in them
   NflogSettings nflog;
   RotateLimits rotate;
