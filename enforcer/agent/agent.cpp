@@ -150,10 +150,12 @@ Result<> Agent::start() {
   const std::string instance = flows.instance;
   flows.version = version;
   flows.flow_log = config_.flow_log;
+  flows.labels = *flow_label_keys(config_);
   flows.state_dir = config_.state_dir;
   flows.rotate = {config_.flow_log_file_mb << 20U, config_.flow_log_total_mb << 20U};
   flows.nflog.group = config_.program.log_group;
-  observer_.emplace(io_, flows, config_.observe, commits_->compiler().cluster());
+  observer_.emplace(io_, flows, config_.observe, commits_->compiler().cluster(),
+                    std::chrono::seconds(config_.verify_seconds));
   flows_.emplace(std::move(flows), commits_->compiler().cluster(), Clock::now());
   flow_reader_.emplace(io_, *flows_);
 
@@ -278,7 +280,9 @@ void Agent::on_tick() {
   after(tick_timer_, tick, [this] { on_tick(); });
   if (std::exchange(has_read_, false)) ::malloc_trim(0);  // a file takes much more while it is read than what stays
   if (commits_->started()) flows_->on_tick(Clock::now(), counters());
-  observer_->on_tick(Clock::now());
+  if (observer_->on_tick(Clock::now())) {
+    flows_->tampered("table inet podfence_observe was changed, and mended", "", Clock::now());
+  }
   flow_reader_->listen();
   serve_pages();
   cni_->replay_journal();
@@ -378,11 +382,9 @@ Result<std::string> Agent::answer(const Request& request) {
   if (request.command == "explain") return answer_explain(request);
   if (request.command == "flow_log") {
     std::string out;
-    JsonWriter(out)
-        .begin_object()
-        .field("path", config_.flow_log)
-        .field("allowed", allowed_flow_log(config_.flow_log))
-        .end_object();
+    JsonWriter json(out);
+    json.begin_object().field("path", config_.flow_log).field("allowed", allowed_flow_log(config_.flow_log));
+    json.field("labels", config_.flow_labels).end_object();
     return out;
   }
   return fail(Errc::invalid, "unknown command '" + request.command + "'");

@@ -26,6 +26,7 @@ struct Config {
   std::string flow_log = "/var/log/podfence/flows.jsonl";  // "-" = standard output, "" = none
   std::uint64_t flow_log_file_mb = 64;                     // of the live file, before it is rotated
   std::uint64_t flow_log_total_mb = 512;                   // of it and the rotated ones: the oldest go
+  std::string flow_labels;                                 // keys of pods' labels that records hold, joined by commas
   program::ObserveOptions observe;                         // NFLOG group of allowed flows, its rates
   program::Options program;                                // NFLOG group, conntrack label bit, log rates
   bool fail_closed = true;
@@ -51,6 +52,9 @@ bool is_kubernetes(const Config& config);
 
 /// The file of the last good world; empty: none is kept.
 std::string checkpoint_file(const Config& config);
+
+/// "app,tier" -> the keys, sorted.
+Result<std::vector<std::string>> flow_label_keys(const Config& config);
 
 /// "dir:PATH" -> PATH
 Result<std::string> source_directory(const std::string& source);

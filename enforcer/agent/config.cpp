@@ -1,5 +1,6 @@
 #include "enforcer/agent/agent.h"
 #include "enforcer/agent/http.h"
+#include "enforcer/flow/record.h"
 #include "enforcer/sink/otlp.h"
 #include "enforcer/sink/syslog.h"
 #include "policy/api/syntax.h"
@@ -21,6 +22,26 @@ bool is_kubernetes(const Config& config) {
 std::string checkpoint_file(const Config& config) {
   if (!is_kubernetes(config) || config.checkpoint == "none") return "";
   return config.checkpoint.empty() ? config.state_dir + "/checkpoint" : config.checkpoint;
+}
+
+Result<std::vector<std::string>> flow_label_keys(const Config& config) {
+  std::vector<std::string> keys;
+  std::string_view rest = config.flow_labels;
+  while (!rest.empty()) {
+    const auto comma = std::min(rest.find(','), rest.size());
+    const auto key = rest.substr(0, comma);
+    if (!api::is_label_key(key)) {
+      return fail(Errc::invalid, "flow-labels '" + config.flow_labels + "': expected keys of labels, joined by commas");
+    }
+    keys.emplace_back(key);
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  }
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  if (keys.size() > flow::most_labels) {
+    return fail(Errc::invalid, "flow-labels: at most " + std::to_string(flow::most_labels) + " keys");
+  }
+  return keys;
 }
 
 Result<> validate(const Config& config) {
@@ -56,6 +77,7 @@ Result<> validate(const Config& config) {
   if (!config.syslog.empty()) {
     if (auto target = sink::parse_syslog_target(config.syslog); !target) return fail(target.error());
   }
+  if (auto keys = flow_label_keys(config); !keys) return fail(keys.error());
   const bool ships = !config.otlp.empty() || !config.syslog.empty() || config.journald || config.flow_events;
   if (ships && (config.flow_log.empty() || config.flow_log == "-")) {
     return fail(

@@ -54,9 +54,10 @@ Exposition& Exposition::sample(double value, Labels labels) {
   return line("", labels, fmt::format("{}", value));
 }
 
-Exposition& Exposition::histogram(std::string_view name, std::string_view help, const std::vector<double>& bounds,
-                                  const std::vector<std::uint64_t>& counts, double sum) {
+Exposition& Exposition::histogram(std::string_view name, std::string_view help, const DurationHistogram& values) {
   family(name, help, "histogram");
+  const auto& bounds = values.bounds();
+  const auto& counts = values.counts();
   std::uint64_t count = 0;
   for (std::size_t i = 0; i < bounds.size(); ++i) {
     count += counts.at(i);
@@ -64,7 +65,7 @@ Exposition& Exposition::histogram(std::string_view name, std::string_view help, 
   }
   count += counts.at(bounds.size());
   line("_bucket", {{"le", "+Inf"}}, std::to_string(count));
-  line("_sum", {}, fmt::format("{}", sum));
+  line("_sum", {}, fmt::format("{}", values.sum_seconds()));
   return line("_count", {}, std::to_string(count));
 }
 

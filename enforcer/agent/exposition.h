@@ -6,7 +6,8 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
+
+#include "policy/base/duration_histogram.h"
 
 namespace podfence::agent {
 
@@ -21,9 +22,8 @@ class Exposition {
   Exposition& sample(std::uint64_t value, Labels labels = {});
   Exposition& sample(double value, Labels labels = {});
 
-  /// A family of its own: how many values were at most as large as each bound (not cumulated), and above the last.
-  Exposition& histogram(std::string_view name, std::string_view help, const std::vector<double>& bounds,
-                        const std::vector<std::uint64_t>& counts, double sum);
+  /// A family of its own.
+  Exposition& histogram(std::string_view name, std::string_view help, const DurationHistogram& values);
 
   const std::string& text() const { return text_; }
 

@@ -49,8 +49,7 @@ void write_enforcement(Exposition& out, const StatusInputs& in) {
   }
   out.counter("podfence_commits_total", "Transactions that the kernel took.").sample(activity.commits);
   out.counter("podfence_commit_failures_total", "Transactions that have to be tried again.").sample(activity.failures);
-  out.histogram("podfence_policy_apply_duration_seconds", "From the change to the kernel's answer.",
-                DurationHistogram::bounds(), activity.apply.counts(), activity.apply.sum_seconds());
+  out.histogram("podfence_policy_apply_duration_seconds", "From the change to the kernel's answer.", activity.apply);
   out.counter("podfence_drift_repairs_total", "Foreign changes of our tables that were mended.");
   out.sample(activity.drift_repairs);
   out.counter("podfence_flows_revoked_total", "Established flows that a changed policy cut.");
@@ -154,6 +153,9 @@ void write_flows(Exposition& out, const StatusInputs& in, const flow::PipelineSt
   for (const auto& [detection, count] : flows.detections) {
     out.sample(count, {{"detection", detection.first}, {"severity", name_of(detection.second)}});
   }
+  out.histogram("podfence_flow_delay_seconds",
+                "From the first packet of a flow record to its line in the log; a window of aggregation is in it.",
+                flows.delays);
   out.gauge("podfence_flow_aggregation_entries", "Flows whose window has not ended.");
   out.sample(std::uint64_t{flows.open_flows});
   out.gauge("podfence_flow_queue_length", "Lines that wait for the sink.");
@@ -177,6 +179,36 @@ void write_flows(Exposition& out, const StatusInputs& in, const flow::PipelineSt
   for (const auto& sink : in.sinks) {
     if (sink.last_success) out.sample(seconds_of(*sink.last_success), {{"sink", sink.sink}});
   }
+}
+
+/// Nothing where nobody observes. Families of their own: sums over denied packets must not hold allowed flows.
+void write_observed(Exposition& out, const ObservedFlows& observed) {
+  if (!observed.stats && observed.error.empty()) return;
+  const auto stats = observed.stats.value_or(flow::PipelineStats{});
+  const auto counted = [&](const char* counter) {
+    const auto found = stats.counters.find(counter);
+    return found == stats.counters.end() ? std::uint64_t{0} : found->second;
+  };
+  out.gauge("podfence_observed_addresses", "Addresses of pods whose allowed flows are observed.");
+  out.sample(std::uint64_t{observed.addresses});
+  out.gauge("podfence_observed_up", "0 while flows are not observed, or not written, that should be.");
+  out.sample(std::uint64_t{observed.error.empty() && stats.listen_error.empty() && stats.write_error.empty()});
+  out.counter("podfence_observed_repairs_total", "Foreign changes of the table of observed flows that were mended.");
+  out.sample(observed.repairs);
+  out.counter("podfence_observed_flows_total", "Flows that were allowed, by the kernel's counters.");
+  out.sample(counted("observed_in"), {{"direction", "ingress"}, {"verdict", "allow"}});
+  out.sample(counted("observed_out"), {{"direction", "egress"}, {"verdict", "allow"}});
+  out.counter("podfence_observed_suppressed_total", "Of these, flows over a log rate: counted, not logged.");
+  out.sample(counted("over_source"), {{"cause", "source_limit"}});
+  out.sample(counted("over_node"), {{"cause", "global_limit"}});
+  out.counter("podfence_observed_lost_total", "Of these, flows that no record tells of, stated as lost.");
+  for (const char* stage : {"kernel_limit", "nflog_seq_gap", "nflog_tail"}) {
+    if (stats.lost.count(stage) == 0) out.sample(std::uint64_t{0}, {{"stage", stage}});
+  }
+  for (const auto& [stage, lost] : stats.lost) out.sample(lost, {{"stage", stage}});
+  out.counter("podfence_observed_records_total", "Flow records of allowed flows.").sample(stats.records);
+  out.gauge("podfence_observed_queue_length", "Lines that wait for the log of allowed flows.");
+  out.sample(std::uint64_t{stats.waiting_lines});
 }
 
 void write_checkpoint(Exposition& out, const StatusInputs& in) {
@@ -234,6 +266,7 @@ std::string metrics_text(const MetricsInputs& in) {
   write_generations(out, in.status);
   write_denied(out, in.flows);
   write_flows(out, in.status, in.flows);
+  write_observed(out, in.status.observed);
   write_checkpoint(out, in.status);
   write_api(out, in.status.types);
   write_process(out, in.status.activity);

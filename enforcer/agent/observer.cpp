@@ -1,5 +1,7 @@
 #include "enforcer/agent/observer.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <utility>
@@ -39,8 +41,8 @@ std::vector<net::IpAddr> observed_addresses(const store::Cluster& cluster, const
 }
 
 Observer::Observer(boost::asio::io_context& io, flow::PipelineConfig flows, const program::ObserveOptions& options,
-                   const store::Cluster& cluster)
-    : flows_(std::move(flows)), options_(options), cluster_(cluster), io_(io) {
+                   const store::Cluster& cluster, std::chrono::seconds verify)
+    : flows_(std::move(flows)), options_(options), cluster_(cluster), io_(io), verify_(verify) {
   flows_.allowed = true;
   flows_.flow_log = allowed_flow_log(flows_.flow_log);
   flows_.instance += "-allowed";
@@ -87,16 +89,37 @@ std::optional<flow::CounterPackets> Observer::counters() {
   return read ? std::optional(std::move(*read)) : std::nullopt;
 }
 
-void Observer::on_tick(Clock::time_point now) {
-  if (!pipeline_) return;
-  write();  // what was refused
+/// What is not as it was written: each second whether the counters are there, and now and then everything.
+std::string Observer::damage(const std::optional<flow::CounterPackets>& counters, Clock::time_point now) {
+  if (!written_) return {};
+  for (const auto& name : program::observe_counter_names()) {
+    if (counters && counters->count(name) == 0) return "counter " + name + " is missing";
+  }
+  if (now - verified_ < verify_ && verified_ <= now) return {};
+  verified_ = now;
+  return table_->damage(observed_).value_or("");  // what cannot be read now is read the next time
+}
+
+bool Observer::on_tick(Clock::time_point now) {
+  if (!pipeline_) return false;
+  const auto read = counters();
+  const auto found = damage(read, now);
+  written_ = written_ && found.empty();
+  write();  // that, and what was refused
+  const bool mended = !found.empty() && written_;
+  if (mended) {
+    ++repairs_;
+    spdlog::warn("event=observe_table_repaired found=\"{}\"", found);
+    pipeline_->report({.time = now, .event = "drift_repaired", .detail = found, .policy = {}, .duration_ms = {}});
+  }
   pipeline_->set_interfaces(interfaces_, now);
-  pipeline_->on_tick(now, counters());
+  pipeline_->on_tick(now, read);
   reader_->listen();
+  return mended;
 }
 
 ObservedFlows Observer::status() const {
-  ObservedFlows status{observed_.size(), error_, std::nullopt};
+  ObservedFlows status{observed_.size(), error_, repairs_, std::nullopt};
   if (pipeline_) status.stats = pipeline_->stats();
   return status;
 }

@@ -28,15 +28,15 @@ class Observer {
 
   /// `flows` is the denied flows' configuration: what is needed of it is changed here. The cluster must outlive this.
   Observer(boost::asio::io_context& io, flow::PipelineConfig flows, const program::ObserveOptions& options,
-           const store::Cluster& cluster);
+           const store::Cluster& cluster, std::chrono::seconds verify);
 
   void before_change(std::span<const store::Event> events) {
     if (pipeline_) pipeline_->before_change(events);
   }
   void after_commit(Clock::time_point begin, Clock::time_point end);
   void set_interfaces(const std::map<std::uint32_t, flow::PodInterface>& interfaces) { interfaces_ = interfaces; }
-  /// Once a second.
-  void on_tick(Clock::time_point now);
+  /// Once a second. Whether somebody else had changed the table, and it was mended.
+  bool on_tick(Clock::time_point now);
   void stop(Clock::time_point now);
 
   ObservedFlows status() const;
@@ -45,6 +45,7 @@ class Observer {
   void open(Clock::time_point now);
   void write();
   std::optional<flow::CounterPackets> counters();
+  std::string damage(const std::optional<flow::CounterPackets>& counters, Clock::time_point now);
 
   flow::PipelineConfig flows_;
   program::ObserveOptions options_;
@@ -55,7 +56,10 @@ class Observer {
   std::optional<FlowReader> reader_;
   std::map<std::uint32_t, flow::PodInterface> interfaces_;
   std::vector<net::IpAddr> observed_;
-  bool written_ = false;  // the table holds observed_
+  bool written_ = false;         // the table holds observed_, unless somebody changed it
+  std::chrono::seconds verify_;  // the table is read back that often
+  Clock::time_point verified_{};
+  std::uint64_t repairs_ = 0;
   std::string error_;
 };
 

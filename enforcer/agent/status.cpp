@@ -170,7 +170,7 @@ void write_observed(JsonWriter& json, const ObservedFlows& observed) {
     std::uint64_t lost = 0;
     for (const auto& [stage, packets] : stats.lost) lost += packets;
     json.field("flows", stats.dropped).field("records", stats.records).field("recorded", stats.recorded);
-    json.field("lost", lost);
+    json.field("lost", lost).field("repairs", observed.repairs);
     if (!stats.listen_error.empty()) json.field("listen_error", stats.listen_error);
     if (!stats.write_error.empty()) json.field("write_error", stats.write_error);
   }

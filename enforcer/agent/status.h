@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "enforcer/agent/duration_histogram.h"
 #include "enforcer/agent/reconciler.h"
 #include "enforcer/flow/pipeline.h"
 #include "enforcer/install/state.h"
 #include "enforcer/sandbox/registry.h"
 #include "enforcer/sink/shipper.h"
+#include "policy/base/duration_histogram.h"
 
 namespace podfence::agent {
 
@@ -23,7 +23,9 @@ struct Activity {
   std::optional<Clock::time_point> enforcing_since;
   std::uint64_t commits = 0;
   std::uint64_t failures = 0;  // commits that had to be tried again
-  DurationHistogram apply;     // from the change to the kernel's answer
+  /// From the change to the kernel's answer.
+  DurationHistogram apply{
+      {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}};
   std::optional<Clock::time_point> last_commit;
   std::chrono::microseconds last_commit_took{0};
   std::size_t last_commit_operations = 0;
@@ -78,6 +80,7 @@ struct CheckpointStatus {
 struct ObservedFlows {
   std::size_t addresses = 0;
   std::string error = {};                         // why flows are not observed that should be
+  std::uint64_t repairs = 0;                      // times that a foreign change of the table was mended
   std::optional<flow::PipelineStats> stats = {};  // nothing while nothing was ever observed
 };
 

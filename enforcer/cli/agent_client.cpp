@@ -45,7 +45,7 @@ int explain_by_agent(const std::string& socket, const ExplainOptions& options, s
   return static_cast<int>(exit_code);
 }
 
-Result<std::string> flow_log_of_agent(const std::string& socket, bool allowed) {
+Result<FlowLogOfAgent> flow_log_of_agent(const std::string& socket, bool allowed) {
   const auto answer = agent::ask(socket, R"({"command":"flow_log"})");
   if (!answer) return fail(answer.error());
   simdjson::dom::parser parser;
@@ -55,7 +55,9 @@ Result<std::string> flow_log_of_agent(const std::string& socket, bool allowed) {
   if ((*object)[allowed ? "allowed" : "path"].get(path) != simdjson::SUCCESS || path.empty() || path == "-") {
     return fail(Errc::not_found, "the agent writes no flow log to a file; see --flow-log");
   }
-  return std::string(path);
+  std::string_view labels;
+  if ((*object)["labels"].get(labels) != simdjson::SUCCESS) labels = {};
+  return FlowLogOfAgent{std::string(path), std::string(labels)};
 }
 
 }  // namespace podfence::cli

@@ -193,6 +193,8 @@ void add_records(CLI::App& c, agent::Config& config) {
   c.add_option("--flow-log-total-mb", config.flow_log_total_mb,
                "It and the rotated files take no more than that: the oldest are deleted")
       ->capture_default_str();
+  c.add_option("--flow-labels", config.flow_labels,
+               "Keys of pods' labels that records hold, as app,tier; at most 8 (default: none)");
   c.add_option("--otlp", config.otlp, "Sends flow records to this OTLP/HTTP receiver too: http://HOST:4318/v1/logs");
   c.add_option("--syslog", config.syslog, "And to this syslog receiver: udp://HOST, tcp://HOST or unix:/PATH");
   c.add_flag("--journald", config.journald, "And to this machine's journal");
@@ -279,7 +281,8 @@ void add_filter(CLI::App& command, const std::string& name, std::vector<std::str
 void add_flows(CLI::App& app, Arguments& a) {
   auto& flows = *app.add_subcommand("flows", "Records of denied flows; exit code 2 = none matches");
   auto* follow = flows.add_flag("-f,--follow", a.flows.follow, "Go on with new records as they come");
-  add_filter(flows, "--from", a.flows.from, "Source: namespace/pod, namespace/workload, namespace/, address or CIDR");
+  add_filter(flows, "--from", a.flows.from,
+             "Source: namespace/pod, namespace/workload, namespace/, label=value, address or CIDR");
   add_filter(flows, "--to", a.flows.to, "Destination, likewise");
   add_filter(flows, "--port", a.flows.port, "Destination port: number, or name of the pod's port");
   add_filter(flows, "--verdict", a.flows.verdict,
@@ -299,9 +302,9 @@ void add_flows(CLI::App& app, Arguments& a) {
       "Every filter that is given must hold; of one that is given more than once, one of its values. A value with a\n"
       "leading ! excludes: --from shop/ --from '!shop/web' is the namespace without that pod or workload. What a "
       "record\n"
-      "does not say is never excluded. Records hold no labels, so there is no filter by label. Losses are shown "
-      "whatever\n"
-      "is asked for except the time: what was lost may be what was looked for.\n"
+      "does not say is never excluded. Records hold the labels of pods that the agent was told of (--flow-labels):\n"
+      "--from app=web,tier=db has both. Losses are shown whatever is asked for except the time: what was lost may be\n"
+      "what was looked for.\n"
       "Text fits the terminal; written elsewhere it says everything.\n"
       "Example: podfence flows -f --to shop/ --from '!monitoring/' --since 5m");
 }

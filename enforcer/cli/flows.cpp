@@ -84,25 +84,58 @@ class Printer {
   std::uint64_t lost_ = 0;
 };
 
+bool names(std::string_view keys, const std::string& key) {
+  return (',' + std::string(keys) + ',').find(',' + key + ',') != std::string::npos;
+}
+
+/// An answer by labels that no record holds would say "none was denied" where it has to say "not known".
+Result<> can_hold(const flow::Filter& filter, std::string_view keys) {
+  for (const auto& key : filter.label_keys()) {
+    if (names(keys, key)) continue;
+    return fail(Errc::invalid, "label " + key + ": the agent writes " +
+                                   (keys.empty() ? "no labels" : "only the labels ") + std::string(keys) +
+                                   " into flow records; see its option --flow-labels");
+  }
+  return {};
+}
+
+/// The same of a file, once it has been read.
+Result<> has_held(const flow::Reader& reader, const std::string& path, std::ostream& err) {
+  if (reader.unseen_labels().empty() && reader.unlabelled() > 0) {
+    err << "podfence: records that were written without labels, and match no filter by label: " << reader.unlabelled()
+        << '\n';
+  }
+  if (reader.unseen_labels().empty()) return {};
+  return fail(Errc::invalid, path + ": no record holds a label " + *reader.unseen_labels().begin() +
+                                 ", so a filter by it says nothing; see the agent's option --flow-labels");
+}
+
 Result<int> show(const FlowsOptions& options, std::ostream& out, std::ostream& err) {
   const auto filter = filter_of(options);
   if (!filter) return fail(filter.error());
   const bool allowed = filter->verdict.any == std::vector<std::string>{"allow"};
-  const auto path =
-      options.file.empty() ? flow_log_of_agent(options.socket, allowed) : Result<std::string>(options.file);
-  if (!path) return fail(path.error());
-  const auto reader = flow::Reader::open(*path, *filter);
+  std::string path = options.file;
+  if (path.empty()) {
+    auto log = flow_log_of_agent(options.socket, allowed);
+    if (!log) return fail(log.error());
+    if (auto can = can_hold(*filter, log->labels); !can) return fail(can.error());
+    path = std::move(log->path);
+  }
+  const auto reader = flow::Reader::open(path, *filter);
   if (!reader) return fail(reader.error());
   Printer printer(options, *filter, out);
   const auto print = [&](const flow::LoggedLine& line, std::string_view json) { return printer.print(line, json); };
   auto read = options.last ? (*reader)->last(*options.last, print) : (*reader)->past(print);
+  if (read && !options.file.empty()) {
+    if (auto held = has_held(**reader, path, err); !held) return fail(held.error());
+  }
   while (read && options.follow && out.flush()) {
     read = (*reader)->poll(print);
     std::this_thread::sleep_for(poll_interval);
   }
   if (!read) return fail(read.error());
   if ((*reader)->foreign() > 0) {
-    err << "podfence: " << *path << ": lines that are no records of podfence.flow/v1: " << (*reader)->foreign() << '\n';
+    err << "podfence: " << path << ": lines that are no records of podfence.flow/v1: " << (*reader)->foreign() << '\n';
   }
   if (printer.unsaid() > 0) err << "podfence: records that this format cannot express: " << printer.unsaid() << '\n';
   if (options.format == flow::Format::gke && printer.lost() > 0) {

@@ -10,13 +10,26 @@
 namespace podfence::flow {
 namespace {
 
+using Keys = std::vector<std::string>;
+
+/// Of the pod's labels those that records hold; nothing where they hold none.
+std::optional<Labels> picked_labels(const api::Pod& pod, const Keys& keys) {
+  if (keys.empty()) return std::nullopt;
+  Labels labels;
+  for (const auto& key : keys) {
+    if (const auto value = api::find_label(pod.meta.labels, key)) labels.emplace_back(key, *value);
+  }
+  return labels;
+}
+
 /// Whether nothing that a record says, or that selectors of a policy see, differs.
-bool same_for_records(const api::Pod* a, const api::Pod* b, const std::string& node) {
+bool same_for_records(const api::Pod* a, const api::Pod* b, const std::string& node, const Keys& keys) {
   if (a == nullptr || b == nullptr) return a == b;
   if (a->meta.uid != b->meta.uid || a->meta.name != b->meta.name || a->meta.namespace_ != b->meta.namespace_)
     return false;
   if (a->node != b->node || a->workload_kind != b->workload_kind || a->workload != b->workload) return false;
   if (a->named_ports != b->named_ports) return false;
+  if (picked_labels(*a, keys) != picked_labels(*b, keys)) return false;
   return a->node != node || (a->meta.labels == b->meta.labels && a->selectable() == b->selectable());
 }
 
@@ -68,7 +81,8 @@ Reason reason_of(evaluate::Reason reason) {
 
 }  // namespace
 
-Enricher::Enricher(const store::Cluster& cluster, std::string node) : cluster_(cluster), node_(std::move(node)) {}
+Enricher::Enricher(const store::Cluster& cluster, std::string node, std::vector<std::string> labels)
+    : cluster_(cluster), node_(std::move(node)), labels_(std::move(labels)) {}
 
 void Enricher::announce_pod(const api::Pod* now, const api::Pod* next) {
   if (now != nullptr && next != nullptr && *now == *next) return;
@@ -125,7 +139,7 @@ void Enricher::after(TimePoint begin, TimePoint end) {
   end += slack;
   if (std::exchange(labels_pending_, false)) labels_changed_ = end;
   owners_.settle(begin, end, [&](const net::IpAddr& ip, const PodPtr& before) {
-    return same_for_records(before.get(), cluster_.pod_by_ip(ip), node_);
+    return same_for_records(before.get(), cluster_.pod_by_ip(ip), node_, labels_);
   });
   policies_.settle(begin, end, [&](const store::NamespacedName& name, const PolicyPtr& before) {
     const auto* policy = cluster_.find_policy(name.first, name.second);
@@ -254,6 +268,7 @@ Endpoint Enricher::endpoint(const net::IpAddr& ip, TimePoint t) const {
     const api::Pod& pod = *owner.pod;
     end.type = EndpointType::pod;
     end.k8s = {pod.meta.namespace_, pod.meta.name, pod.meta.uid, pod.workload_kind, pod.workload, pod.node, {}};
+    end.k8s.labels = picked_labels(pod, labels_);
     return end;
   }
   if (const auto* node = cluster_.node_by_ip(ip)) {
@@ -285,6 +300,7 @@ void Enricher::name_by_interface(Endpoint& end, std::uint32_t interface) const {
   end.k8s.pod_uid = pod->meta.uid;
   end.k8s.workload_kind = pod->workload_kind;
   end.k8s.workload = pod->workload;
+  end.k8s.labels = picked_labels(*pod, labels_);
 }
 
 void Enricher::attribute(FlowRecord& record, const FlowEntry& entry, const net::IpAddr& local) {

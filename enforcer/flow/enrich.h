@@ -36,7 +36,8 @@ class Enricher {
   static constexpr std::chrono::seconds memory{90};
   static constexpr std::size_t most_changes = 16'384;  // of addresses, and of policies
 
-  Enricher(const store::Cluster& cluster, std::string node);
+  /// `labels`: keys of those that records hold, sorted.
+  Enricher(const store::Cluster& cluster, std::string node, std::vector<std::string> labels = {});
 
   /// The kernel holds nothing of ours: whatever is denied later, the first commit's rules denied it.
   void begin_with_nothing() { begins_with_nothing_ = true; }
@@ -96,6 +97,7 @@ class Enricher {
 
   const store::Cluster& cluster_;
   std::string node_;
+  std::vector<std::string> labels_;
   Timeline<net::IpAddr, PodPtr> owners_;
   Timeline<store::NamespacedName, PolicyPtr> policies_;
   /// Of earlier packets nothing sure is known: before the first commit, and where memory was short.

@@ -14,8 +14,10 @@ namespace {
 struct Room {
   std::size_t text;   // bytes of a text
   std::size_t items;  // of a list of objects
+  std::size_t texts;  // of a list of texts
 };
-constexpr std::array<Room, 3> rooms{Room{256, most_policies}, Room{48, most_policies}, Room{48, 0}};
+constexpr std::array<Room, 3> rooms{Room{256, most_policies, most_policies}, Room{48, most_policies, most_policies},
+                                    Room{48, 0, 2}};
 
 class FieldWriter {
  public:
@@ -66,7 +68,7 @@ class FieldWriter {
                    [&](bool flag) { json_.value(flag); },
                    [&](const Texts& texts) {
                      json_.begin_array();
-                     for (std::size_t i = 0; i < std::min(texts.size(), most_policies); ++i) text(texts[i]);
+                     for (std::size_t i = 0; i < std::min(texts.size(), room_.texts); ++i) text(texts[i]);
                      json_.end_array();
                    },
                    [&](const Fields& fields) { object(fields); },

@@ -54,7 +54,7 @@ enum class Texting : std::uint8_t {
 };
 
 /// The object in one line of at most 16 KiB with its newline, which is not part of it: long texts are cut, and then the
-/// lists of objects are left out.
+/// lists of objects are left out and those of texts cut too.
 std::string json_of(const Fields& fields, Texting texting);
 
 /// Printable ASCII; a backslash is doubled, everything else is written as \u00e9, \U0001f600 or, when it is no UTF-8,

@@ -44,8 +44,35 @@ std::optional<std::pair<std::string_view, std::string_view>> namespaced(std::str
 
 }  // namespace
 
+namespace {
+
+/// "app=web,tier=db"
+std::optional<Labels> parse_labels(std::string_view text) {
+  Labels labels;
+  while (true) {
+    const auto comma = std::min(text.find(','), text.size());
+    const auto one = text.substr(0, comma);
+    const auto equals = one.find('=');
+    if (equals == std::string_view::npos) return std::nullopt;
+    const auto key = one.substr(0, equals);
+    const auto value = one.substr(equals + 1);
+    if (!api::is_label_key(key) || !api::is_label_value(value)) return std::nullopt;
+    labels.emplace_back(key, value);
+    if (comma == text.size()) return labels;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+}  // namespace
+
 bool EndpointFilter::fits(const Endpoint& end) const {
   if (block) return end.ip && block->contains(*end.ip);
+  if (!labels.empty()) {
+    if (!end.k8s.labels) return false;
+    const auto& has = *end.k8s.labels;
+    return std::all_of(labels.begin(), labels.end(),
+                       [&](const auto& label) { return std::find(has.begin(), has.end(), label) != has.end(); });
+  }
   return end.k8s.namespace_ == namespace_ && (name.empty() || end.k8s.pod == name || end.k8s.workload == name);
 }
 
@@ -65,11 +92,14 @@ Result<EndpointFilter> parse_endpoint_filter(std::string_view text) {
     filter.name = parts->second;
     return filter;
   }
-  std::string message = quoted(text) +
-                        " is none of namespace/pod, namespace/workload, namespace/, an IP address, a CIDR "
-                        "block";
-  if (text.find('=') != std::string_view::npos) message += "; records hold no labels";
-  return fail(Errc::invalid, std::move(message));
+  if (auto labels = parse_labels(text)) {
+    filter.labels = *std::move(labels);
+    return filter;
+  }
+  return fail(Errc::invalid,
+              quoted(text) +
+                  " is none of namespace/pod, namespace/workload, namespace/, label=value, an IP address, "
+                  "a CIDR block");
 }
 
 bool PortFilter::fits(const Endpoint& destination) const {
@@ -107,6 +137,18 @@ Result<std::string> parse_verdict(std::string_view text) {
 
 Result<std::string> parse_reason(std::string_view text) {
   return word_of(reasons, "reason", text);
+}
+
+std::vector<std::string> Filter::label_keys() const {
+  std::vector<std::string> keys;
+  for (const auto* filters : {&from.any, &from.none, &to.any, &to.none}) {
+    for (const EndpointFilter& filter : *filters) {
+      for (const auto& label : filter.labels) keys.push_back(label.first);
+    }
+  }
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  return keys;
 }
 
 bool Filter::narrows() const {

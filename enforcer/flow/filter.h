@@ -29,9 +29,11 @@ struct Wanted {
   }
 };
 
-/// "ns/name" (a pod, or every pod of a workload), "ns/", an IP address, or a CIDR block.
+/// "ns/name" (a pod, or every pod of a workload), "ns/", "key=value" (labels that the pod has; more than one joined by
+/// commas), an IP address, or a CIDR block.
 struct EndpointFilter {
   std::optional<net::Cidr> block;
+  Labels labels;
   std::string namespace_;
   std::string name;  // empty = any of the namespace
   bool fits(const Endpoint& end) const;
@@ -70,6 +72,8 @@ struct Filter {
 
   /// Whether anything but the time is asked for.
   bool narrows() const;
+  /// Keys of the labels that are asked for, sorted.
+  std::vector<std::string> label_keys() const;
   /// A loss is shown whatever else is asked for than the time, because what was lost may be what was looked for; an
   /// agent record only where nothing else is. A detection has ends as a flow has, but no verdict, reason or policies.
   bool matches(const LoggedLine& line) const;

@@ -15,6 +15,13 @@ std::string time_or_nothing(TimePoint t) {
   return is_set(t) ? text_of(t) : std::string();
 }
 
+/// "app=web": keys hold dots, which would be paths.
+Texts label_texts(const Endpoint& end) {
+  Texts texts;
+  for (const auto& [key, value] : end.k8s.labels.value_or(Labels{})) texts.push_back(key + '=' + value);
+  return texts;
+}
+
 Fields end_fields(const Endpoint& end) {
   const std::string ip = end.ip ? end.ip->text() : std::string();
   return {
@@ -28,6 +35,7 @@ Fields end_fields(const Endpoint& end) {
       {"k8s.workload", end.k8s.workload},
       {"k8s.node", end.k8s.node},
       {"k8s.port_name", end.k8s.port_name},
+      {"k8s.labels", label_texts(end)},
   };
 }
 

@@ -69,6 +69,14 @@ Endpoint endpoint_at(element object, std::string_view key) {
   if (found["k8s"].get(k8s) != simdjson::SUCCESS) return end;
   end.k8s = {text_at(k8s, "namespace"), text_at(k8s, "pod"),  text_at(k8s, "pod_uid"),  text_at(k8s, "workload_kind"),
              text_at(k8s, "workload"),  text_at(k8s, "node"), text_at(k8s, "port_name")};
+  simdjson::dom::object labels;
+  if (k8s["labels"].get(labels) != simdjson::SUCCESS) return end;
+  end.k8s.labels.emplace();
+  for (const auto label : labels) {
+    std::string_view value;
+    if (end.k8s.labels->size() == most_labels) break;
+    if (label.value.get(value) == simdjson::SUCCESS) end.k8s.labels->emplace_back(label.key, value);
+  }
   return end;
 }
 

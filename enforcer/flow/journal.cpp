@@ -113,19 +113,20 @@ void Journal::flush(const Ledger& ledger, TimePoint now) {
     error_.clear();
     if (file_ != nullptr) position_ = file_->position();
   }
-  is_pipe() ? write_to_pipe(ledger) : write_to_file(ledger, now);
+  is_pipe() ? write_to_pipe(ledger, now) : write_to_file(ledger, now);
   if (now < next_save_ && next_save_ - now <= save_interval) return;
   save(ledger);
   next_save_ = now + save_interval;
 }
 
-bool Journal::write_front() {
+bool Journal::write_front(TimePoint now) {
   const OutLine& line = queue_.front();
   if (auto done = output_->write(line.text); !done) {
     error_ = done.error().what();
     return false;
   }
   add(written_, line.account);
+  if (line.first) delays_.add(std::chrono::duration_cast<std::chrono::microseconds>(now - *line.first));
   ++lines_written_;
   queue_.pop_front();
   return true;
@@ -145,7 +146,7 @@ void Journal::write_to_file(const Ledger& ledger, TimePoint now) {
       save(ledger);
       file_->prune(saved_ ? saved_->position : position_);
     }
-    well = write_front();
+    well = write_front(now);
     if (file_ != nullptr) position_ = file_->position();
   }
   if (well) error_.clear();
@@ -159,7 +160,7 @@ Accounted Journal::account_of_queue() const {
 
 /// What reached a pipe cannot be read back. So the account is saved first as if all of it will be written, and again
 /// with what was: killed in between, nothing is stated twice, and the next run states how much is unsure.
-void Journal::write_to_pipe(const Ledger& ledger) {
+void Journal::write_to_pipe(const Ledger& ledger, TimePoint now) {
   if (queue_.empty()) return;
   AccountState intent = state(ledger);
   const Accounted waiting = account_of_queue();
@@ -167,7 +168,7 @@ void Journal::write_to_pipe(const Ledger& ledger) {
   intent.unconfirmed = waiting.logged + waiting.limited;
   store(intent);
   bool well = true;
-  while (well && !queue_.empty()) well = write_front();
+  while (well && !queue_.empty()) well = write_front(now);
   if (well) error_.clear();
   save(ledger);
 }

@@ -10,6 +10,7 @@
 #include "enforcer/flow/account_file.h"
 #include "enforcer/flow/ledger.h"
 #include "enforcer/flow/output.h"
+#include "policy/base/duration_histogram.h"
 
 namespace podfence::flow {
 
@@ -20,10 +21,17 @@ struct JournalConfig {
   std::size_t most_waiting = 8192;  // lines
 };
 
+/// Windows of aggregation are 5, 10 and 20 s (aggregate.h), looked at once a second: each ends in a bucket of its own,
+/// and what is more than that is a sink that does not take lines.
+inline DurationHistogram flow_delays() {
+  return DurationHistogram({0.5, 1, 2.5, 5, 6.5, 8, 11.5, 15, 21.5, 30, 60, 120, 300, 900});
+}
+
 struct OutLine {
   std::string text;
-  Accounted account;  // what it accounts for; nothing for agent records
-  std::string stage;  // of a loss record; empty for others
+  Accounted account;                    // what it accounts for; nothing for agent records
+  std::string stage;                    // of a loss record; empty for others
+  std::optional<TimePoint> first = {};  // packet, of a flow record
 };
 
 class Journal {
@@ -56,6 +64,8 @@ class Journal {
   std::size_t waiting() const { return queue_.size(); }
   std::uint64_t lines_written() const { return lines_written_; }
   const Accounted& written() const { return written_; }
+  /// Of flow records, from the first packet to the line.
+  const DurationHistogram& delays() const { return delays_; }
   /// What hinders it, or hindered it last; empty when all is well.
   const std::string& error() const { return error_; }
 
@@ -65,8 +75,8 @@ class Journal {
   bool is_pipe() const { return config_.flow_log == "-"; }
   AccountState state(const Ledger& ledger) const;
   void write_to_file(const Ledger& ledger, TimePoint now);
-  void write_to_pipe(const Ledger& ledger);
-  bool write_front();
+  void write_to_pipe(const Ledger& ledger, TimePoint now);
+  bool write_front(TimePoint now);
   Accounted account_of_queue() const;
   void store(const AccountState& state);
 
@@ -82,6 +92,7 @@ class Journal {
   TimePoint next_save_{};
   std::uint64_t lines_written_ = 0;
   std::string error_;
+  DurationHistogram delays_ = flow_delays();
 };
 
 }  // namespace podfence::flow

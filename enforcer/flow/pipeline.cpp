@@ -53,7 +53,7 @@ FlowPipeline::FlowPipeline(PipelineConfig config, const store::Cluster& cluster,
                 config_.state_dir + (config_.allowed ? "/allowed-flow-account.json" : "/flow-account.json"),
                 config_.rotate}),
       ledger_(ledger_from(journal_.restored())),
-      enricher_(cluster, config_.node),
+      enricher_(cluster, config_.node, config_.labels),
       aggregator_({.most_entries = config_.most_entries, .window = config_.window}),
       detector_({}, now),
       epoch_(config_.table),
@@ -112,7 +112,7 @@ void FlowPipeline::emit(const FlowEntry& entry, TimePoint now) {
   ++stats_.records;
   ++stats_.attributed.at(static_cast<std::size_t>(record.attribution));
   stats_.recorded += counted ? record.count : 0;
-  journal_.push({writer_.line(record, ++sequence_, now), {counted ? record.count : 0, 0}, {}});
+  journal_.push({writer_.line(record, ++sequence_, now), {counted ? record.count : 0, 0}, {}, record.time});
   if (!config_.allowed) detector_.take(record, sequence_, now);
   if (journal_.waiting() % lines_at_once == 0) flush(now);
 }
@@ -203,6 +203,7 @@ PipelineStats FlowPipeline::stats() const {
   stats.waiting_lines = journal_.waiting();
   stats.lines_written = journal_.lines_written();
   stats.write_error = journal_.error();
+  stats.delays = journal_.delays();
   for (const auto& [name, counter] : ledger_.counters()) stats.counters.emplace(name, counter.total);
   stats.sink = journal_.stage().substr(journal_.stage().find(':') + 1);
   return stats;

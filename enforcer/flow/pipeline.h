@@ -30,6 +30,7 @@ struct PipelineConfig {
   std::string table = "podfence";
   std::string flow_log;  // a path, "-" = standard output, "" = nowhere
   std::string state_dir;
+  std::vector<std::string> labels = {};  // keys of those that records hold, sorted
   bool allowed = false;  // allowed flows, with a log and an account of their own; nothing is detected in them
   NflogSettings nflog;
   RotateLimits rotate;
@@ -52,6 +53,7 @@ struct PipelineStats {
   std::map<std::string, std::uint64_t> counters;  // packets of each kernel counter since the account began
   std::array<std::uint64_t, 3> attributed{};      // flow records, by Attribution
   std::string sink;                               // "file", "stdout", "none"
+  DurationHistogram delays = flow_delays();       // of flow records, from the first packet to the line
   std::optional<TimePoint> last_written;          // when the sink took a line last
   std::string listen_error;                       // why there are no log messages; empty when all is well
   std::string write_error;                        // why lines are not written

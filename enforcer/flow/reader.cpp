@@ -40,6 +40,11 @@ std::uint64_t end_of_lines(std::istream& in) {
 
 }  // namespace
 
+Reader::Reader(std::string path, Filter filter) : path_(std::move(path)), filter_(std::move(filter)) {
+  for (auto& key : filter_.label_keys()) unseen_labels_.insert(std::move(key));
+  wants_labels_ = !unseen_labels_.empty();
+}
+
 Result<std::unique_ptr<Reader>> Reader::open(std::string path, Filter filter) {
   std::unique_ptr<Reader> reader(new Reader(std::move(path), std::move(filter)));
   if (!reader->open_live()) {
@@ -89,8 +94,21 @@ std::vector<std::string> Reader::recent() const {
   return files;
 }
 
+/// What an answer by labels is worth.
+void Reader::note_labels(const LoggedLine& line) {
+  if (line.type != "flow" || (filter_.since && std::max(line.time, line.end) < *filter_.since)) return;
+  bool without = false;
+  for (const Endpoint* end : {&line.source, &line.destination}) {
+    without = without || (end->type == EndpointType::pod && !end->k8s.labels);
+    if (!end->k8s.labels) continue;
+    for (const auto& label : *end->k8s.labels) unseen_labels_.erase(label.first);
+  }
+  if (without) ++unlabelled_;
+}
+
 bool Reader::take(std::string_view json, const Each& each) {
   const auto line = parser_.parse(json);
+  if (line && wants_labels_) note_labels(*line);
   if (!line) {
     ++foreign_;
   } else if (filter_.matches(*line)) {

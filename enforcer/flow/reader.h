@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,8 +36,14 @@ class Reader {
   /// Lines that were met so far and are none of this schema.
   std::size_t foreign() const { return foreign_; }
 
+  /// Where the filter asks for labels: records of pods that hold none, because none were asked for when they were
+  /// written; and the keys asked for that no record holds.
+  std::size_t unlabelled() const { return unlabelled_; }
+  const std::set<std::string>& unseen_labels() const { return unseen_labels_; }
+
  private:
-  Reader(std::string path, Filter filter) : path_(std::move(path)), filter_(std::move(filter)) {}
+  Reader(std::string path, Filter filter);
+  void note_labels(const LoggedLine& line);
 
   /// Opens the live file at its beginning; false when there is none.
   bool open_live();
@@ -55,6 +62,9 @@ class Reader {
   FilePosition position_;  // of the live file: what is before it has been read or is the past
   std::uint64_t past_end_ = 0;
   std::size_t foreign_ = 0;
+  bool wants_labels_;
+  std::size_t unlabelled_ = 0;
+  std::set<std::string> unseen_labels_;
   bool more_ = true;  // of the call that is under way
 };
 

@@ -14,8 +14,9 @@ namespace {
 struct Room {
   std::size_t name;      // bytes of a name
   std::size_t policies;  // of the list
+  bool labels;
 };
-constexpr std::array<Room, 3> rooms{Room{256, most_policies}, Room{48, most_policies}, Room{48, 0}};
+constexpr std::array<Room, 3> rooms{Room{256, most_policies, true}, Room{48, most_policies, true}, Room{48, 0, false}};
 
 class Line {
  public:
@@ -52,6 +53,13 @@ class Line {
     if (shown < all.size()) json_.field("policies_truncated", true);
   }
 
+  /// Also an empty one: that they are recorded, and the pod has none of them.
+  void labels(const Labels& all) {
+    json_.key("labels").begin_object();
+    for (const auto& [key, value] : all) json_.field(key, cut(value, std::min(room_.name, longest_label_value)));
+    json_.end_object();
+  }
+
   void endpoint(std::string_view name, const Endpoint& end) {
     json_.key(name).begin_object().field("type", name_of(end.type));
     if (end.ip) json_.field("ip", end.ip->text());
@@ -64,9 +72,12 @@ class Line {
                                                                                  {"workload", &k8s.workload},
                                                                                  {"node", &k8s.node},
                                                                                  {"port_name", &k8s.port_name}}};
-    if (std::any_of(fields.begin(), fields.end(), [](const auto& field) { return !field.second->empty(); })) {
+    const bool labelled = k8s.labels && room_.labels;
+    if (labelled ||
+        std::any_of(fields.begin(), fields.end(), [](const auto& field) { return !field.second->empty(); })) {
       json_.key("k8s").begin_object();
       for (const auto& [key, value] : fields) text(key, *value);
+      if (labelled) labels(*k8s.labels);
       json_.end_object();
     }
     json_.end_object();

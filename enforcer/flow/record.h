@@ -16,6 +16,8 @@ namespace podfence::flow {
 
 inline constexpr std::size_t longest_line = 16 * 1024;  // with its newline
 inline constexpr std::size_t most_policies = 8;
+inline constexpr std::size_t most_labels = 8;           // keys that records can be asked to hold
+inline constexpr std::size_t longest_label_value = 63;  // what is longer is no label, and cut
 
 enum class EndpointType : std::uint8_t { pod, node, world, unknown };
 enum class Verdict : std::uint8_t { deny, error, allow };
@@ -37,6 +39,8 @@ std::string_view name_of(Verdict verdict);
 std::string_view name_of(Reason reason);
 std::string_view name_of(Attribution attribution);
 
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
 /// Who an endpoint is in the cluster; empty fields are not known.
 struct K8s {
   std::string namespace_;
@@ -46,6 +50,9 @@ struct K8s {
   std::string workload;
   std::string node;
   std::string port_name;
+  /// Those that records are to hold, sorted; nothing where none were asked for. Values are as little to be trusted as
+  /// names.
+  std::optional<Labels> labels = {};
 };
 
 struct Endpoint {

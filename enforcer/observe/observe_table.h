@@ -21,6 +21,10 @@ class ObserveTable {
   /// over what an earlier agent left. Counters go on.
   Result<> set(const std::vector<net::IpAddr>& addresses);
 
+  /// The first thing in the kernel that is not as set() would have made it; empty when all is. What is there besides is
+  /// nobody's business.
+  Result<std::string> damage(const std::vector<net::IpAddr>& addresses);
+
   /// Packets by counter; empty when there is no table.
   Result<std::map<std::string, std::uint64_t>> counters();
 

@@ -9,6 +9,7 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <charconv>
 
+#include "enforcer/flow/fields.h"
 #include "enforcer/flow/format.h"
 #include "enforcer/flow/history.h"
 
@@ -200,21 +201,22 @@ std::string journal_entry(std::string_view line) {
   const auto parsed = parser.parse(line);
   std::string out;
   const auto field = [&](std::string_view name, std::string_view value) {
-    if (!value.empty() && value.find('\n') == std::string_view::npos)
-      out.append(name).append("=").append(value) += '\n';
+    if (!value.empty()) out.append(name).append("=").append(value) += '\n';
   };
   field("MESSAGE", parsed ? flow::text_line(*parsed) : "a record that cannot be read");
   field("PRIORITY", std::to_string(parsed ? severity_of(*parsed) : 4));
   field("SYSLOG_IDENTIFIER", "podfence-flows");
   field("PODFENCE_RECORD", line);
   if (!parsed) return out;
-  field("PODFENCE_TYPE", parsed->type);
-  field("PODFENCE_VERDICT", parsed->verdict);
-  field("PODFENCE_REASON", parsed->reason);
-  field("PODFENCE_SOURCE_NAMESPACE", parsed->source.k8s.namespace_);
-  field("PODFENCE_SOURCE_POD", parsed->source.k8s.pod);
-  field("PODFENCE_DESTINATION_NAMESPACE", parsed->destination.k8s.namespace_);
-  field("PODFENCE_DESTINATION_POD", parsed->destination.k8s.pod);
+  // The journal keeps a field as it is, and who prints one prints that.
+  const auto name = [&](std::string_view key, std::string_view value) { field(key, flow::printable(value)); };
+  name("PODFENCE_TYPE", parsed->type);
+  name("PODFENCE_VERDICT", parsed->verdict);
+  name("PODFENCE_REASON", parsed->reason);
+  name("PODFENCE_SOURCE_NAMESPACE", parsed->source.k8s.namespace_);
+  name("PODFENCE_SOURCE_POD", parsed->source.k8s.pod);
+  name("PODFENCE_DESTINATION_NAMESPACE", parsed->destination.k8s.namespace_);
+  name("PODFENCE_DESTINATION_POD", parsed->destination.k8s.pod);
   return out;
 }
 

@@ -158,6 +158,37 @@ void append_meter(std::string& out, const Meter& meter) {
   out.append("\n\t\tsize ").append(std::to_string(meter_size)).append("\n\t\tflags dynamic,timeout\n\t}\n\n");
 }
 
+void append_counters(std::string& out, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    out.append("\tcounter ").append(name).append(" {\n\t\tpackets 0 bytes 0\n\t}\n\n");
+  }
+}
+
+void append_observed(std::string& out, Family family, const std::vector<net::IpAddr>& addresses) {
+  const bool v4 = family == Family::ipv4;
+  out.append("\tset ").append(observed_set(family)).append(" {\n\t\ttype ").append(v4 ? "ipv4_addr" : "ipv6_addr");
+  std::size_t position = 0;
+  for (const auto& ip : addresses) {
+    if (ip.family() != family) continue;
+    out += position == 0 ? "\n\t\telements = { " : position % (v4 ? 2 : 1) == 0 ? ",\n\t\t\t     " : ", ";
+    out += ip.text();
+    ++position;
+  }
+  out += position == 0 ? "\n\t}\n\n" : " }\n\t}\n\n";
+}
+
+void append_chains(std::string& out, const std::vector<Chain>& chains, std::string_view priority) {
+  bool first = true;
+  for (const Chain& chain : chains) {
+    if (!first) out += '\n';
+    first = false;
+    out.append("\tchain ").append(chain.name).append(" {\n");
+    if (chain.base) out.append("\t\ttype filter hook forward priority ").append(priority).append("; policy accept;\n");
+    for (const Rule& rule : chain.rules) out.append("\t\t").append(text_of(rule)).append("\n");
+    out += "\t}\n";
+  }
+}
+
 }  // namespace
 
 std::string text_of(const Rule& rule) {
@@ -171,21 +202,24 @@ std::string text_of(const Rule& rule) {
 
 std::string print(const Program& program) {
   std::string out = std::string("table inet ").append(table_name).append(" {\n");
-  for (const std::string& name : counter_names()) {
-    out.append("\tcounter ").append(name).append(" {\n\t\tpackets 0 bytes 0\n\t}\n\n");
-  }
+  append_counters(out, counter_names());
   for (std::size_t i = 0; i < set_count; ++i) append_set(out, set_at(i), program.sets[i]);
   for (const Meter& meter : meters()) append_meter(out, meter);
-  bool first = true;
-  for (const Chain& chain : chains(program.options)) {
-    if (!first) out += '\n';
-    first = false;
-    out.append("\tchain ").append(chain.name).append(" {\n");
-    if (chain.base) out += "\t\ttype filter hook forward priority filter; policy accept;\n";
-    for (const Rule& rule : chain.rules) out.append("\t\t").append(text_of(rule)).append("\n");
-    out += "\t}\n";
-  }
+  append_chains(out, chains(program.options), "filter");
   return out += "}\n";
 }
+
+/// While nothing is observed there is no base chain.
+std::string print_observe(const ObserveOptions& options, const std::vector<net::IpAddr>& addresses) {
+  std::string out = std::string("table inet ").append(observe_table_name).append(" {\n");
+  append_counters(out, observe_counter_names());
+  for (const Family family : net::families) append_observed(out, family, addresses);
+  for (const Meter& meter : observe_meters()) append_meter(out, meter);
+  auto chains = observe_chains(options);
+  if (addresses.empty()) std::erase_if(chains, [](const Chain& chain) { return chain.base; });
+  append_chains(out, chains, "filter + 1");
+  return out += "}\n";
+}
+static_assert(observe_priority == 1, "print_observe() says filter + 1");
 
 }  // namespace podfence::program

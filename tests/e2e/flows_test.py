@@ -96,6 +96,27 @@ class FlowsTest(unittest.TestCase):
             self.assertEqual(answer.returncode, 1, f"{wrong}: {answer.stdout}")
             self.assertIn(named, answer.stdout)
 
+    def test_labels(self):
+        self.deny(1001)
+        self.assertNotIn("labels", json.dumps(self.node.records()))
+        refused = self.flows("--from", "app=client")
+        self.assertEqual((refused.returncode, "the agent writes no labels" in refused.stdout), (1, True), refused.stdout)
+        self.node.end_agent()
+        self.node.start_agent("--flow-labels", "tier,app")
+        self.deny(1002)
+        ends = [(r["source"]["k8s"].get("labels"), r["destination"]["k8s"].get("labels")) for r in self.node.records()]
+        self.assertEqual(ends, [(None, None), ({"app": "client"}, {"app": "web"})])
+        self.assertEqual(self.ports("--from", "app=client", "--to", "app=web"), [1002])
+        self.assertEqual(self.ports("--from", "!app=client"), [1001], "what a record does not say is not excluded")
+        self.assertEqual(self.flows("--from", "tier=front").returncode, 2, "records could tell")
+        other = self.flows("--to", "!team=shop")
+        self.assertEqual((other.returncode, "only the labels tier,app" in other.stdout), (1, True), other.stdout)
+        hubble = self.flows("--from", "app=client", "-o", "hubble").stdout.splitlines()[0]
+        self.assertEqual(json.loads(hubble)["flow"]["source"]["labels"], ["k8s:app=client"])
+        self.node.end_agent()
+        bad = self.node.podfence("agent", "--source", f"dir:{self.node.objects}", "--node", "node-a", "--flow-labels", "a b")
+        self.assertEqual((bad.returncode, "flow-labels 'a b'" in bad.stdout), (1, True), bad.stdout)
+
     def on_a_terminal(self, columns, **environment):
         """The lines that are shown on a terminal that wide."""
         master, slave = pty.openpty()

@@ -12,7 +12,7 @@ import sys
 import unittest
 import urllib.parse
 
-from node import Node, inside, policy, run
+from node import Node, inside, namespace, node_object, policy, run
 
 PODFENCE = None
 MONITORING = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "deploy", "monitoring")
@@ -112,8 +112,16 @@ class MetricsTest(unittest.TestCase):
     def test_a_real_prometheus_scrapes_it(self):
         with open(os.path.join(self.node.state, "cni-install.json"), "w", encoding="utf-8") as out:
             json.dump({"state": "installed", "mode": "own", "updated": "2026-11-24T00:00:00Z"}, out)
+        marked = {"podfence.io/observe": "true"}
+        self.node.write("world.json", node_object(), namespace("shop", **marked), namespace("people"),
+                        *[pod.manifest() for pod in self.node.pods.values()])
         self.node.start_agent()
+        self.assertEqual((self.value("podfence_observed_addresses"), self.value("podfence_observed_up")), (2, 1))
         self.deny_some(2)
+        # Flows are put together for a while, and then written.
+        self.node.until(lambda: self.value("podfence_flow_delay_seconds_count") > 0, "a record is written", 60)
+        self.assertEqual(self.value('podfence_flow_delay_seconds_bucket{le="2.5"}'), 0)
+        self.assertGreaterEqual(self.value("podfence_flow_delay_seconds_sum"), 5)
         page = self.page("/metrics")[2]
         checked = run("promtool", "check", "metrics", input=page, check=False)
         self.assertEqual((checked.returncode, checked.stdout.strip()), (0, ""))

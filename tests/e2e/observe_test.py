@@ -160,6 +160,24 @@ class ObserveTest(unittest.TestCase):
         self.node.until(lambda: sum(r["count"] for r in self.node.records()) == refused, "every denied one has its record", 60)
         self.assertEqual(self.node.records("loss"), [])
 
+    def test_what_somebody_else_does_to_the_table_is_mended_and_told(self):
+        self.node.start_agent("--verify-seconds", "1")
+        a, b = self.pods[0], self.pods[1]
+        table = "inet", "podfence_observe"
+        listed = lambda: self.node.exec("nft", "-s", "list", "table", *table, check=False).stdout
+        whole, repairs = listed(), 0
+        self.assertIn("10.1.0.2", whole)
+        for change in (("flush", "table", *table), ("delete", "table", *table), ("flush", "set", *table, "observed4"),
+                       ("insert", "rule", *table, "first", "accept")):
+            self.node.exec("nft", *change)
+            repairs += 1
+            self.node.until(lambda: self.node.status()["observed"]["repairs"] == repairs, f"mended: {change}", 60)
+            self.assertEqual(listed(), whole)
+        self.node.until(lambda: [r["detection"] for r in self.node.records("detection")] == ["agent_tamper"], "told", 60)
+        self.assertEqual(len(self.records("agent")), repairs + 1, "and the start")
+        self.datagram(a, b, 53)
+        self.node.until(lambda: self.records(), "it observes as before", 60)
+
     def test_the_text_of_the_table_is_what_nft_prints(self):
         """The rules as nft reads them, and reads again."""
         self.node.start_agent()

@@ -68,6 +68,7 @@ flow::Endpoint endpoint(Input& input) {
                      &end.k8s.node, &end.k8s.port_name}) {
     *text = input.text();
   }
+  if ((kind & 16U) != 0) end.k8s.labels = flow::Labels(kind % flow::most_labels, {"app", input.text()});
   return end;
 }
 

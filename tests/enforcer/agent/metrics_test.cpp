@@ -24,6 +24,7 @@ struct Node {
                               .flows_json = "",
                               .unguarded = {"10.0.0.9"},
                               .guard_error = {},
+                              .observed = observed,
                               .installer = installer,
                               .types = types};
     return metrics_text({status, flows});
@@ -32,6 +33,7 @@ struct Node {
   Reconciler reconciler;
   Activity activity;
   flow::PipelineStats flows;
+  ObservedFlows observed;
   std::optional<install::State> installer;
   std::vector<WatchedType> types;
 };
@@ -79,6 +81,44 @@ TEST(Metrics, show_the_kernels_counters_and_the_losses) {
         R"(podfence_flow_records_total{type="flow",attribution="stale"} 20)", "podfence_flow_listening 0",
         R"(podfence_sink_up{sink="file"} 1)", R"(podfence_build_info{version="1.2.3"} 1)",
         "podfence_unguarded_addresses 1"}) {
+    EXPECT_TRUE(has(text, line)) << line << "\n" << text;
+  }
+}
+
+TEST(Metrics, show_how_late_records_are_with_each_window_in_a_bucket_of_its_own) {
+  Node node;
+  for (const auto delay : {5s, 6s, 10s, 11s, 20s, 21s, 3600s}) node.flows.delays.add(delay);
+  const auto text = node.text();
+  for (const char* line :
+       {R"(podfence_flow_delay_seconds_bucket{le="2.5"} 0)", R"(podfence_flow_delay_seconds_bucket{le="6.5"} 2)",
+        R"(podfence_flow_delay_seconds_bucket{le="8"} 2)", R"(podfence_flow_delay_seconds_bucket{le="11.5"} 4)",
+        R"(podfence_flow_delay_seconds_bucket{le="15"} 4)", R"(podfence_flow_delay_seconds_bucket{le="21.5"} 6)",
+        R"(podfence_flow_delay_seconds_bucket{le="900"} 6)", R"(podfence_flow_delay_seconds_bucket{le="+Inf"} 7)",
+        "podfence_flow_delay_seconds_sum 3673", "podfence_flow_delay_seconds_count 7"}) {
+    EXPECT_TRUE(has(text, line)) << line << "\n" << text;
+  }
+}
+
+TEST(Metrics, show_observed_flows_apart_from_denied_packets) {
+  Node node;
+  EXPECT_EQ(node.text().find("podfence_observed"), std::string::npos) << "nothing where nobody observes";
+  node.observed.error = "allowed flows need a flow log that is a file";
+  EXPECT_TRUE(has(node.text(), "podfence_observed_up 0"));
+  flow::PipelineStats stats;
+  stats.counters = {{"observed_in", 7}, {"observed_out", 5}, {"over_source", 3}};
+  stats.lost = {{"kernel_limit", 3}};
+  stats.records = 4;
+  node.observed = {6, "", 2, stats};
+  const auto text = node.text();
+  for (const char* line :
+       {"podfence_observed_addresses 6", "podfence_observed_up 1", "podfence_observed_repairs_total 2",
+        R"(podfence_observed_flows_total{direction="ingress",verdict="allow"} 7)",
+        R"(podfence_observed_flows_total{direction="egress",verdict="allow"} 5)",
+        R"(podfence_observed_suppressed_total{cause="source_limit"} 3)",
+        R"(podfence_observed_lost_total{stage="kernel_limit"} 3)",
+        R"(podfence_observed_lost_total{stage="nflog_tail"} 0)", "podfence_observed_records_total 4",
+        R"(podfence_policy_packets_total{direction="ingress",verdict="deny",reason="default_deny"} 0)",
+        R"(podfence_flow_events_lost_total{stage="kernel_limit"} 0)"}) {
     EXPECT_TRUE(has(text, line)) << line << "\n" << text;
   }
 }

@@ -95,7 +95,7 @@ TEST_F(FlowsCommand, ABadFilterIsAnErrorThatNamesItsOption) {
     values.clear();
   };
   says(options_.from, "10.0.0.0/33", "podfence: --from: '10.0.0.0/33' is none of namespace/pod");
-  says(options_.to, "!app=web", "podfence: --to: 'app=web' is none of");
+  says(options_.to, "!app=we b", "podfence: --to: 'app=we b' is none of");
   says(options_.to, "!", "podfence: --to: '' is none of");
   says(options_.port, "70000", "podfence: --port: '70000' is no port");
   says(options_.verdict, "drop", "podfence: --verdict: 'drop' is no verdict: give one of allow, deny");
@@ -108,6 +108,34 @@ TEST_F(FlowsCommand, ABadFilterIsAnErrorThatNamesItsOption) {
   options_.until = "2h";
   EXPECT_EQ(run(), 1);
   EXPECT_NE(err_.str().find("--until: is before --since"), std::string::npos) << err_.str();
+}
+
+TEST_F(FlowsCommand, AFilterByLabelThatNoRecordCanAnswerIsAnErrorAndNoEmptyAnswer) {
+  for (const char* asked : {"app=web", "!app=web", "app=web,tier=db"}) {
+    options_.from = {asked};
+    EXPECT_EQ(run(), 1) << asked;
+    EXPECT_NE(err_.str().find(": no record holds a label app, so a filter by it says nothing"), std::string::npos)
+        << err_.str();
+  }
+  std::string labelled(log_text);
+  const std::string_view pod = R"("pod":"web"})";  // of the second flow: the first was written without labels
+  labelled.insert(labelled.rfind(pod) + pod.size() - 1, R"(,"labels":{"app":"web"})");
+  options_.file = files_.write("labelled.jsonl", labelled);
+  options_.from = {"app=web"};
+  options_.format = flow::Format::native;
+  EXPECT_EQ(run(), 0) << err_.str();
+  EXPECT_EQ(lines(), 2U) << "and the loss: " << out_.str();
+  EXPECT_NE(out_.str().find("\"name\":\"other\""), std::string::npos);
+  EXPECT_NE(err_.str().find("records that were written without labels, and match no filter by label: 2\n"),
+            std::string::npos)
+      << err_.str() << "the destination of the second has none";
+  options_.from = {"app=db"};
+  EXPECT_EQ(run(), 2) << "records could tell";
+  options_.from = {"!app=web"};
+  EXPECT_EQ(run(), 0);
+  EXPECT_EQ(out_.str().find("\"name\":\"other\""), std::string::npos);
+  options_.since = "2026-11-23T17:32:00Z";
+  EXPECT_EQ(run(), 1) << "of that time no record tells";
 }
 
 TEST_F(FlowsCommand, AFileThatIsNotThereIsAnError) {

@@ -91,6 +91,27 @@ class EnrichTest : public ::testing::Test {
   Enricher enricher_{cluster_, "n1"};
 };
 
+TEST_F(EnrichTest, HoldsTheLabelsThatAreAskedForAsTheyWereWhenThePacketWasJudged) {
+  const auto labelled = [](const char* app) {
+    return pod("web").ns("shop").node("n2").uid("u-web").ip("10.0.1.5").label("app", app).label("secret", "s");
+  };
+  EXPECT_FALSE(at(start + seconds(1)).destination.k8s.labels) << "none by default";
+  Enricher enricher(cluster_, "n1", {"app", "tier"});
+  enricher.after(start, start);
+  const auto then = [&](TimePoint t) { return enricher.describe(entry(t)); };
+  EXPECT_EQ(then(start + seconds(1)).destination.k8s.labels, (Labels{{"app", "pg"}}));
+  EXPECT_EQ(then(start + seconds(1)).source.k8s.labels, Labels{}) << "it has none of them";
+  for (const auto& [app, second] : {std::pair("one", 10), std::pair("two", 20)}) {
+    auto events = events_of({labelled(app)});
+    enricher.before(events);
+    for (auto& event : events) cluster_.apply(std::move(event));
+    enricher.after(start + seconds(second), start + seconds(second));
+  }
+  EXPECT_EQ(then(start + seconds(1)).source.k8s.labels, Labels{});
+  EXPECT_EQ(then(start + seconds(15)).source.k8s.labels, (Labels{{"app", "one"}}));
+  EXPECT_EQ(then(start + seconds(25)).source.k8s.labels, (Labels{{"app", "two"}}));
+}
+
 TEST_F(EnrichTest, NamesBothEndsAndTheIsolatingPolicies) {
   const FlowRecord record = at(start + seconds(1));
   EXPECT_EQ(record.reason, Reason::default_deny);

@@ -75,7 +75,43 @@ TEST(EndpointFilter, SaysWhatItTakes) {
     ASSERT_FALSE(filter) << text;
     EXPECT_NE(filter.error().what().find("is none of namespace/pod"), std::string::npos) << filter.error().what();
   }
-  EXPECT_NE(parse_endpoint_filter("app=web").error().what().find("records hold no labels"), std::string::npos);
+}
+
+TEST(EndpointFilter, TakesLabelsThatThePodHas) {
+  FlowRecord record = denied();
+  const auto fits = [&](const char* text) {
+    const auto filter = parse_endpoint_filter(text);
+    EXPECT_TRUE(filter) << text;
+    return filter && filter->fits(line(record).source);
+  };
+  EXPECT_FALSE(fits("app=web")) << "the record holds none";
+  record.source.k8s.labels = Labels{{"app", "web"}, {"k8s.io/tier", ""}};
+  for (const char* text : {"app=web", "app=web,k8s.io/tier=", "k8s.io/tier="}) EXPECT_TRUE(fits(text)) << text;
+  for (const char* text : {"app=", "app=we", "k8s.io/tier=web", "App=web", "app=web,app=db", "tier="})
+    EXPECT_FALSE(fits(text)) << text;
+  for (const char* text : {"=", "=web", "app==", "app=web,", ",app=web", "a b=c", "app=w b", "/app=web", "app=-"}) {
+    EXPECT_FALSE(parse_endpoint_filter(text)) << text;
+  }
+}
+
+TEST(Filter, ByLabelExcludesOnlyWhatARecordSays) {
+  FlowRecord record = denied();
+  record.source.k8s.labels = Labels{{"app", "web"}};
+  const auto matches = [&](const std::vector<std::string>& from, const std::vector<std::string>& to) {
+    Filter filter;
+    filter.from = wanted(parse_endpoint_filter, from);
+    filter.to = wanted(parse_endpoint_filter, to);
+    return filter.matches(line(record));
+  };
+  EXPECT_TRUE(matches({"app=web"}, {}));
+  EXPECT_TRUE(matches({"app=db", "shop/"}, {"!app=pg"}));
+  EXPECT_FALSE(matches({"!app=web"}, {}));
+  EXPECT_FALSE(matches({"shop/", "!app=web"}, {}));
+  EXPECT_FALSE(matches({}, {"app=pg"})) << "the destination's labels are not in the record";
+  Filter filter;
+  filter.from = wanted(parse_endpoint_filter, {"app=web", "!b=1,a=2"});
+  filter.to = wanted(parse_endpoint_filter, {"db/", "a=3"});
+  EXPECT_EQ(filter.label_keys(), (std::vector<std::string>{"a", "app", "b"}));
 }
 
 TEST(PortFilter, TakesANumberOrAName) {

@@ -46,6 +46,8 @@ FlowRecord denied() {
   record.interface = "veth1a2b";
   record.count = 14;
   record.bytes = 840;
+  record.source.k8s.labels = Labels{{"app", "web"}, {"app.kubernetes.io/part-of", "shop"}};
+  record.destination.k8s.labels.emplace();
   return record;
 }
 
@@ -105,6 +107,7 @@ FlowRecord hostile() {
   record.destination.k8s.pod = "C:\\x\\u0041 \xe2\x80\xae\xf0\x9f\x98\x80";
   record.policies = {{"\n", "\x1b]0;title\x07", "'; DROP TABLE", 0}};
   record.interface = "ve\nth";
+  record.source.k8s.labels = Labels{{"app", "\x1b[2J\n\xff=,"}};
   return record;
 }
 
@@ -244,6 +247,7 @@ LoggedLine any_line(std::mt19937_64& random) {
     if (random() % 2 == 0) end->ip = ip("2001:db8::1");
     if (random() % 2 == 0) end->port = net::Port{static_cast<std::uint16_t>(random())};
     end->k8s = {text(), text(), text(), text(), text(), text(), text()};
+    if (random() % 2 == 0) end->k8s.labels = Labels(random() % most_labels, {text(), text()});
   }
   for (auto n = random() % 12; n > 0; --n) line.evidence.emplace_back(text(), random());
   line.reply = random() % 2 == 0;
@@ -272,6 +276,7 @@ TEST(Format, TheLongestNamesOfTheWorstCharactersFit) {
   for (Endpoint* end : {&line.source, &line.destination}) {
     end->type = EndpointType::pod;
     end->k8s = {worst, worst, worst, worst, worst, worst, worst};
+    end->k8s.labels = Labels(most_labels, {worst, worst});
   }
   line.policies.assign(8, {worst, worst, worst, 1});
   check_line(line, any_width);

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <numeric>
 #include <random>
 #include <thread>
 
@@ -213,6 +214,22 @@ TEST_F(JournalTest, WaitsForAFileThatCannotBeOpenedAndHandsBackWhatItHasNoRoomFo
   journal.flush(ledger_, now_ + seconds(1));
   EXPECT_EQ(journal.error(), "");
   EXPECT_EQ(content(log()), flow_line(3).text + flow_line(4).text + flow_line(5).text);
+}
+
+TEST_F(JournalTest, TheDelayIsFromTheFirstPacketToTheLineAndOnlyOfFlows) {
+  std::ofstream(directory_.file("log")) << "a file where the directory should be";
+  Journal journal(config());
+  OutLine line = flow_line(1);
+  line.first = start - std::chrono::milliseconds(5'200);
+  journal.push(line);
+  journal.push(loss_line(2, "nflog_tail", 9));
+  journal.flush(ledger_, now_);
+  EXPECT_EQ(journal.delays().sum_seconds(), 0) << "it still waits";
+  std::filesystem::remove(directory_.file("log"));
+  journal.flush(ledger_, now_ + seconds(60));
+  EXPECT_NEAR(journal.delays().sum_seconds(), 65.2, 1e-6);
+  const auto& counts = journal.delays().counts();
+  EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}), 1U);
 }
 
 /// Runs `body` in a process that may not write files beyond `bytes`: writes there fall short and then fail.

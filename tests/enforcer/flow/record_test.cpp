@@ -127,6 +127,20 @@ TEST(AgentRecord, IsWrittenAsTheSchemaSays) {
             "\n");
 }
 
+TEST(FlowRecord, HoldsTheLabelsThatWereAskedForAndSaysThatAPodHasNone) {
+  FlowRecord record = example();
+  EXPECT_EQ(writer.line(record, 1, record.time).find("labels"), std::string::npos) << "none by default";
+  record.source.k8s.labels = Labels{{"app", "web"}, {"tier", std::string(60, 'x') + "\xc3\xa9\xc3\xa9\n"}};
+  record.destination.k8s.labels.emplace();
+  const auto line = writer.line(record, 1, record.time);
+  EXPECT_NE(line.find(R"("port_name":"postgres","labels":{}})"), std::string::npos) << line;
+  const auto parsed = LineParser().parse(line);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->source.k8s.labels, (Labels{{"app", "web"}, {"tier", std::string(60, 'x') + "\xc3\xa9"}}))
+      << "63 bytes, and never half a character";
+  EXPECT_EQ(parsed->destination.k8s.labels, Labels{});
+}
+
 TEST(FlowRecord, HostileNamesCannotBreakALine) {
   const char* given = std::getenv("PODFENCE_SEED");
   const auto seed = given != nullptr ? std::stoul(given) : std::random_device{}();
@@ -139,6 +153,8 @@ TEST(FlowRecord, HostileNamesCannotBreakALine) {
     for (int n = 0; n < 10; ++n) record.policies.push_back({text(), text(), text(), 1});
     for (Endpoint* end : {&record.source, &record.destination}) {
       end->k8s = {text(), text(), text(), text(), text(), text(), text()};
+      end->k8s.labels.emplace();
+      for (std::size_t n = 0; n < most_labels; ++n) end->k8s.labels->emplace_back(std::string(316, 'k'), text());
     }
     record.interface = text();
     const std::string line = RecordWriter(text(), text(), text()).line(record, 7, record.time);
