@@ -150,6 +150,11 @@ class Node:
         return self.run(os.path.join(self.programs, "ctr"), "-a", self.file("containerd.sock"), "-n", "k8s.io", *arguments,
                         check=check)
 
+    def tasks(self):
+        """Of every container that runs: its first process."""
+        words = [line.split() for line in self.ctr("tasks", "ls", check=False).stdout.splitlines()]
+        return {w[0]: int(w[1]) for w in words if len(w) > 2 and w[1].isdigit()}
+
     def add_image(self, tag, program, arguments=()):
         archive = self.file("image.tar")
         write_image(archive, tag, program, arguments)
