@@ -16,6 +16,7 @@ from node import BRIDGE, IMAGE
 from podfence import Podfence
 
 from host import enter, inside, run  # noqa: E402, from tests/runtime
+from wire import Wire  # noqa: E402
 
 OPTIONS = argparse.Namespace()
 PROBE = "localhost/probe:1"
@@ -51,11 +52,11 @@ def bare_pod(name, node, labels=None, **more):
 
 
 def prober(name, node, *targets, **labels):
-    """A pod whose first act is to send to each, and which does so again every 100 ms."""
+    """A pod whose first act is to send to each, and which does so again twice a second."""
     words = [f"{address},{port},{protocol}" for address, port in targets for protocol in ("udp", "tcp")]
     return {"metadata": {"name": name, "labels": labels}, "spec": {
         "nodeName": node.name, "terminationGracePeriodSeconds": 0, "containers": [
-            {"name": "main", "image": PROBE, "imagePullPolicy": "Never", "args": ["-", "100", *words]}]}}  # fmt: skip
+            {"name": "main", "image": PROBE, "imagePullPolicy": "Never", "args": ["-", "500", *words]}]}}  # fmt: skip
 
 
 def policy(name, selector, **spec):
@@ -79,6 +80,40 @@ def connects(netns, address, port, seconds=1):
         except OSError:
             return False
     return True
+
+
+class Outside:
+    """What of the cluster's pods arrives outside of it: at the address that all may reach, and at the one that none may."""
+
+    targets = [(address, 9000) for address in (FORBIDDEN, ALLOWED)]
+
+    def __init__(self):
+        self.wire, self.next, self.forbidden, self.talked = Wire(f"/proc/{os.getpid()}/ns/net"), 0, [], set()
+
+    def look(self):
+        new = self.wire.all(self.next)
+        self.next += len(new)
+        for packet in new:
+            if packet.destination == ALLOWED and packet.protocol == "udp":
+                self.talked.add(packet.text.split()[0])
+            # From the cluster's own pods; others may have that address in a namespace of theirs.
+            if packet.destination == FORBIDDEN and packet.source.startswith("10.64."):
+                self.forbidden.append(packet)
+
+    def forget(self):
+        """Who has talked so far."""
+        self.look()
+        self.talked.clear()
+
+    def until_talking(self, names, what, seconds=240):
+        def all_do():
+            self.look()
+            return self.talked >= set(names)
+
+        try:
+            until(all_do, what, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {set(names) - self.talked}\n{Case.podfence.words()}") from error
 
 
 class Case(unittest.TestCase):

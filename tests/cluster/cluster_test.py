@@ -8,12 +8,11 @@ import socket
 import subprocess
 import time
 
-from cluster_case import ALLOWED, FORBIDDEN, NETWORKING, Case, connects, deployment, main, policy, prober
+from cluster_case import ALLOWED, NETWORKING, Case, Outside, connects, deployment, main, policy, prober
 from control_plane import until
 from workloads import Workloads  # noqa: F401, a part of this test
 
 from host import inside  # noqa: E402, from tests/runtime
-from wire import Wire  # noqa: E402
 
 
 class Matrix(Case):
@@ -150,7 +149,7 @@ class Tools(Case):
 class NoGap(Case):
     def test_first_packets_while_agents_are_killed_and_rolled(self):
         seed = int(os.environ.get("PODFENCE_SEED", random.randrange(1 << 30)))
-        count = int(os.environ.get("PODFENCE_CLUSTER_PODS", 40))
+        count = int(os.environ.get("PODFENCE_CLUSTER_PODS", 60))
         print(f"  PODFENCE_SEED={seed} PODFENCE_CLUSTER_PODS={count}", flush=True)
         dice = random.Random(seed)
         self.namespaces("burst")
@@ -158,12 +157,11 @@ class NoGap(Case):
         api.create("networkpolicies", policy("one-peer", {}, policyTypes=["Ingress", "Egress"], egress=[
             {"to": [{"ipBlock": {"cidr": f"{ALLOWED}/32"}}]}]), "burst", NETWORKING)  # fmt: skip
         until(lambda: all(self.podfence.status(n)["counts"]["policies"] for n in self.cluster.nodes), "the agents know of it")
-        wire = Wire(f"/proc/{os.getpid()}/ns/net")
-        self.addCleanup(wire.close)
-        targets = [(address, 9000) for address in (FORBIDDEN, ALLOWED)]
+        outside = Outside()
+        self.addCleanup(outside.wire.close)
 
         def make(number):
-            api.create("pods", prober(f"burst-{number}", dice.choice(self.cluster.nodes), *targets), "burst")
+            api.create("pods", prober(f"burst-{number}", dice.choice(self.cluster.nodes), *outside.targets), "burst")
             return f"burst-{number}"
 
         names = [make(number) for number in range(count // 2)]
@@ -174,15 +172,8 @@ class NoGap(Case):
         names += [make(number) for number in range(count // 2, count)]
         self.cluster.kubectl("rollout", "restart", "-n", "kube-system", "daemonset/podfence")
         self.cluster.kubectl("rollout", "status", "-n", "kube-system", "daemonset/podfence", "--timeout=240s")
-        self.cluster.until_running("burst", *names, seconds=240)
-
-        def talked():
-            return {p.text.split()[0] for p in wire.all() if p.protocol == "udp" and p.destination == ALLOWED}
-
-        until(lambda: talked() >= set(names), "every pod talks to its peer", 120)
-        # From the cluster's own pods; others may have that address in a namespace of theirs.
-        wrong = [p for p in wire.all() if p.destination == FORBIDDEN and p.source.startswith("10.64.")]
-        self.assertEqual(wrong, [])
+        outside.until_talking(names, "every pod talks to its peer")
+        self.assertEqual(outside.forbidden, [])
         attached = sum(len(self.podfence.status(node)["attachments"]) for node in self.cluster.nodes)
         self.assertGreaterEqual(attached, count)
         print(f"  {count} pods, {kills} agents killed, one roll of the DaemonSet: 0 forbidden packets", flush=True)
