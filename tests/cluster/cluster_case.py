@@ -211,8 +211,8 @@ class Case(unittest.TestCase):
         return self.counts
 
 
-def main(installed=True):
-    """One cluster for all tests of the script, and of the modules whose cases it has imported."""
+def main(before=lambda: None):
+    """One cluster for all tests of the script, and of the modules whose cases it has imported. `before`: Podfence is on it."""
     enter()
     parser = argparse.ArgumentParser()
     for option in ("--program", "--plugin", "--probe"):
@@ -220,8 +220,8 @@ def main(installed=True):
     rest = parser.parse_known_args(namespace=OPTIONS)[1]
     Case.set_up_cluster()
     try:
-        if installed:
-            Case.install()
+        before()
+        Case.install()
         done = unittest.main(module="__main__", argv=[sys.argv[0], *rest], verbosity=2, exit=False)
     finally:
         Case.cluster.close()

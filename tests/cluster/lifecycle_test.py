@@ -1,11 +1,29 @@
 #!/usr/bin/env python3
 """Nodes of a real Kubernetes cluster that lose their runtime, their power, their API server and Podfence itself:
 lifecycle_test.py --program PODFENCE --plugin PODFENCE_CNI --probe PROBE"""
+import difflib
 import os
 import random
 
-from cluster_case import ALLOWED, NETWORKING, Case, Outside, main, policy, prober
+from cluster_case import ALLOWED, NETWORKING, Case, Outside, bare_pod, connects, main, policy, prober
 from control_plane import until
+
+
+FILES = "/etc/cni /opt/cni /var/lib/podfence /var/log/podfence /run/podfence"
+before = []  # of each node
+
+
+def snapshot(node):
+    """What Podfence might change: files with their sums, and tables but for kube-proxy's own."""
+    found = node.run("sh", "-c", f"find {FILES} -type d -print -o -type f -exec sha256sum {{}} + | sort").stdout.splitlines()
+    for table in sorted(node.run("nft", "list", "tables").stdout.splitlines()):
+        if "kube-proxy" not in table:
+            found += node.run("nft", "-s", "list", *table.split()).stdout.splitlines()
+    return found
+
+
+def remember():
+    before.extend(map(snapshot, Case.cluster.nodes))
 
 
 class Reboot(Case):
@@ -66,5 +84,30 @@ class Reboot(Case):
         print(f"  {len(mine)} pods of {node.name} started again from the checkpoint after a reboot: 0 forbidden packets", flush=True)
 
 
+class Uninstall(Case):
+    def test_it_leaves_the_nodes_as_they_were(self):
+        """Byte for byte, and no pod: what runs goes on, without rules."""
+        self.namespaces("stays")
+        api = self.cluster.api()
+        one, two = self.cluster.nodes
+        api.create("pods", bare_pod("server", one), "stays")
+        api.create("pods", bare_pod("client", two), "stays")
+        api.create("networkpolicies", policy("closed", {}, policyTypes=["Ingress"]), "stays", NETWORKING)
+        pods = self.until_ready("stays", 2)
+        (_, (address, *_)), (netns, _) = pods["stays", "server"], pods["stays", "client"]
+        until(lambda: not connects(netns, address, 8080), "the server is closed", 60)
+        refused = self.podfence.run(one, "uninstall", check=False)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("end it first", refused.stdout)
+        self.podfence.uninstall()
+        self.assertTrue(connects(netns, address, 8080, 10), "nothing is enforced")
+        self.assertEqual(self.live_pods("stays"), pods, "and no pod was touched")
+        api.create("pods", bare_pod("next", one), "stays")
+        self.until_ready("stays", 3)
+        for node, was in zip(self.cluster.nodes, before):
+            now = snapshot(node)
+            self.assertEqual(now, was, "\n".join(difflib.unified_diff(was, now, lineterm="")))
+
+
 if __name__ == "__main__":
-    main()
+    main(remember)
