@@ -124,6 +124,52 @@ class Services(Case):
         until(lambda: not any(reached("friend")), "a rule for the Service's address admits nobody", 30)
 
 
+class Scoped(Case):
+    def test_only_pods_that_policies_of_the_node_can_name(self):
+        """--watch needed beside cluster: the same verdicts, less to read."""
+        self.namespaces("near", "far")
+        api = self.cluster.api()
+        one, two = self.cluster.nodes
+        api.create("deployments", deployment("server", one), "near", "apps/v1")
+        api.create("deployments", deployment("client", two), "near", "apps/v1")
+        api.create("deployments", deployment("client", two, 2), "far", "apps/v1")
+        api.create("networkpolicies", policy("from-near", {"app": "server"}, ingress=[{"from": [
+            {"namespaceSelector": {"matchLabels": {"team": "near"}}, "podSelector": {"matchLabels": {"app": "client"}}}]}]),
+            "near", NETWORKING)  # fmt: skip
+        self.until_ready("near", 2)
+        self.until_ready("far", 2)
+        received = {"cluster": self.received(one, "cluster")}
+        self.podfence.install("--set", "agent.extraArgs={--watch=needed}")
+        self.addCleanup(self.podfence.install)
+        self.assert_equal_soon("watched as needed", "near", "far")
+        received["needed"] = self.received(one, "needed")
+        for watch, (listed, size, events) in received.items():
+            print(f"  {watch:8} {listed:7} bytes of pods at first, then {size:7} bytes and {events:3} events of 41 changes", flush=True)
+        self.assertGreaterEqual(received["cluster"][2], 41)
+        self.assertLess(received["needed"][2] * 4, received["cluster"][2])
+        self.assertLess(received["needed"][1] * 4, received["cluster"][1])
+        api.patch("namespaces", "far", {"metadata": {"labels": {"team": "near"}}})
+        self.assertEqual(self.assert_equal_soon("one more namespace is needed", "near", "far"), (24, 24))
+
+    def received(self, node, watch):
+        """What that node's agent has got of pods: bytes before, then bytes and events of 40 changes of far's pods and one
+        of a pod that a policy here names."""
+        api = self.cluster.api()
+        (listed, before), names = self.pods_received(node), sorted(self.cluster.pods("far"))
+        for number in range(40):
+            api.patch("pods", names[number % 2], {"metadata": {"labels": {"round": f"{watch}-{number}"}}}, "far")
+        client = next(n for n in self.cluster.pods("near") if n.startswith("client"))
+        api.patch("pods", client, {"metadata": {"labels": {"round": watch}}}, "near")
+        least = 41 if watch == "cluster" else 1
+        until(lambda: self.pods_received(node)[1] - before >= least, f"{watch}: the changes have come", 60)
+        size, events = self.pods_received(node)
+        return listed, size - listed, events - before
+
+    def pods_received(self, node):
+        types = [t for t in self.podfence.status(node)["kubernetes"] if "pods" in t["type"]]
+        return sum(t["bytes"] for t in types), sum(t["events"] for t in types)
+
+
 class Tools(Case):
     def test_exec_logs_and_port_forward_under_default_deny(self):
         self.namespaces("quiet")
