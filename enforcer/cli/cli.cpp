@@ -19,6 +19,7 @@
 #include "enforcer/cli/install_cni.h"
 #include "enforcer/cli/simulate.h"
 #include "enforcer/cli/terminal.h"
+#include "enforcer/cli/uninstall.h"
 #include "enforcer/kernel/print_kernel.h"
 #include "enforcer/source/directory_source.h"
 
@@ -43,6 +44,7 @@ struct Arguments {
   std::string format = "text";
   FlowsOptions flows;
   InstallArguments install;
+  UninstallArguments uninstall;
 };
 
 Output output_of(const Arguments& a) {
@@ -317,6 +319,7 @@ int dispatch(const CLI::App& app, Arguments& a) {
   if (app.got_subcommand("check")) return run_check(a);
   if (app.got_subcommand("install-cni")) return run_install(a.install, std::cout, std::cerr);
   if (app.got_subcommand("uninstall-cni")) return run_uninstall(a.install, std::cout, std::cerr);
+  if (app.got_subcommand("uninstall")) return run_node_uninstall(a.uninstall, std::cout, std::cerr);
   return run_flows(a);
 }
 
@@ -333,6 +336,7 @@ int run(int argc, char** argv) {
   add_questions(app, arguments);
   add_flows(app, arguments);
   add_install(app, arguments.install);
+  add_node_uninstall(app, arguments.uninstall);
   try {
     app.parse(argc, argv);
     return dispatch(app, arguments);

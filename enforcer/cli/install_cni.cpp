@@ -142,13 +142,17 @@ void add_install(CLI::App& app, InstallArguments& a) {
   c.footer("Example: podfence install-cni --conf-dir /etc/cni/net.d --bin-dir /opt/cni/bin");
 
   auto& u = *app.add_subcommand("uninstall-cni", "Takes podfence-cni out of the runtime's chain, whatever the mode");
-  add_common(u, a);
-  u.add_option("--drain-seconds", a.drain_seconds, "Time for chains that the runtime has begun")
+  add_uninstall_options(u, a);
+  u.footer("Example: podfence uninstall-cni");
+}
+
+void add_uninstall_options(CLI::App& command, InstallArguments& a) {
+  add_common(command, a);
+  command.add_option("--drain-seconds", a.drain_seconds, "Time for chains that the runtime has begun")
       ->check(CLI::Range(0.0, most_seconds))
       ->capture_default_str();
-  u.add_option("--cni-results", a.results, "The runtime's cache of plugin results")->capture_default_str();
-  u.add_flag("--purge", a.options.purge, "Remove the program even if sandboxes were made with it");
-  u.footer("Example: podfence uninstall-cni");
+  command.add_option("--cni-results", a.results, "The runtime's cache of plugin results")->capture_default_str();
+  command.add_flag("--purge", a.options.purge, "Remove the program even if sandboxes were made with it");
 }
 
 int run_install(InstallArguments& a, std::ostream& out, std::ostream& err) {

@@ -23,6 +23,8 @@ struct InstallArguments {
 };
 
 void add_install(CLI::App& app, InstallArguments& a);
+/// The options that uninstalling the plugin has, also as a part of another command.
+void add_uninstall_options(CLI::App& command, InstallArguments& a);
 
 /// Exit code: 0 = in place, 1 = error, 2 = not in place, or the runtime has not taken it.
 int run_install(InstallArguments& a, std::ostream& out, std::ostream& err);

@@ -184,6 +184,19 @@ void ObserveTable::encode(const std::vector<net::IpAddr>& addresses) {
 
 Result<> ObserveTable::set(const std::vector<net::IpAddr>& addresses) {
   encode(addresses);
+  return send();
+}
+
+Result<> ObserveTable::purge() {
+  batch_.clear();
+  put_table(batch_);  // so that there is one to delete
+  nlmsghdr* message = batch_.start(NFT_MSG_DELTABLE, 0);
+  mnl_attr_put_strz(message, NFTA_TABLE_NAME, table().c_str());
+  batch_.finish(message);
+  return send();
+}
+
+Result<> ObserveTable::send() {
   for (int attempt = 1;; ++attempt) {
     const auto generation = netlink::generation(socket_);
     if (!generation) return fail(generation.error());

@@ -28,10 +28,14 @@ class ObserveTable {
   /// Packets by counter; empty when there is no table.
   Result<std::map<std::string, std::uint64_t>> counters();
 
+  /// Deletes the table, if there is one.
+  Result<> purge();
+
  private:
   ObserveTable(netlink::Socket socket, const program::ObserveOptions& options)
       : socket_(std::move(socket)), options_(options) {}
   void encode(const std::vector<net::IpAddr>& addresses);
+  Result<> send();
 
   netlink::Socket socket_;
   netlink::Batch batch_;

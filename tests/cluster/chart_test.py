@@ -80,6 +80,16 @@ class Chart(unittest.TestCase):
             rules = found["ClusterRole", "podfence"]["rules"]
             self.assertEqual({verb for rule in rules for verb in rule["verbs"]}, {"list", "watch"})
 
+    def test_uninstalling_needs_no_more(self):
+        spec = rendered("--set", "uninstall.enabled=true")["DaemonSet", "podfence"]["spec"]["template"]["spec"]
+        self.assertFalse(spec["automountServiceAccountToken"])
+        self.assertEqual([c["name"] for c in spec["initContainers"] + spec["containers"]], ["uninstall", "done"])
+        for container in spec["initContainers"] + spec["containers"]:
+            self.assertEqual(container["securityContext"], {
+                "runAsUser": 0, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}})  # fmt: skip
+            self.assertNotIn("--purge", container["args"])
+
     def test_values(self):
         found = rendered("--set", "agent.cluster=prod,agent.httpAddress=0.0.0.0:9000,cni.mode=in-place,maxUnavailable=10%",
                          "--set", "agent.extraArgs={--journald}", "--set", "serviceMonitor.enabled=true",

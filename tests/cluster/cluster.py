@@ -42,7 +42,7 @@ class Cluster:
             self.plane.add_user(f"system:node:{node.name}", "system:nodes")
             for other in self.nodes:
                 if other is not node:
-                    node.route_to(other)
+                    node.add_other(other)
 
     def _both(self, *folders):
         """One folder with the programs of all."""
@@ -66,7 +66,8 @@ class Cluster:
         self.start_plane()
         print(f"  control plane ready after {time.monotonic() - begin:.1f} s", flush=True)
         for node, network in zip(self.nodes, NETWORKS):
-            node.start_containerd(network)
+            node.install_network(network)
+            node.start_containerd()
             node.add_image(IMAGE, os.path.join(self.kubernetes, "agnhost"), ["pause"])
             node.start_kubelet()
             node.start_kube_proxy()

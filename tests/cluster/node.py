@@ -1,6 +1,8 @@
 """A Kubernetes node: a network namespace and a mount namespace of its own, containerd, kubelet, kube-proxy."""
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +10,7 @@ import sys
 from control_plane import until
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "runtime"))
-from host import run  # noqa: E402
+from host import remove_cgroups, run  # noqa: E402
 from image import write_image  # noqa: E402
 
 IMAGE = "localhost/agnhost:1"
@@ -53,12 +55,52 @@ class Node:
         self.range, self.range6 = f"10.64.{number}.0/24", f"fd00:64:{number}::/64"
         self.root, self.cgroup = plane.file(self.name), f"{cgroup}/{self.name}"
         self.netns, self.processes = f"/run/netns/{self.name}", {}
+        self.others = []
         os.makedirs(self.root)
+        self._boot()
+
+    def _boot(self):
         self._link()
         self.holder = subprocess.Popen(["nsenter", f"--net={self.netns}", "unshare", "--mount", "--propagation", "private",
                                         "sh", "-c", self._mounts()], stdout=subprocess.PIPE, text=True)  # fmt: skip
         if self.holder.stdout.readline() != "ready\n":
             raise RuntimeError(f"{self.name}: its mounts failed")
+        for other in self.others:
+            self.route_to(other)
+
+    def crash(self):
+        """Everything that only a running machine has is lost at once: processes, namespaces, what lies in memory."""
+        mounts = os.readlink(f"/proc/{self.holder.pid}/ns/mnt")
+
+        def processes():
+            for pid in filter(str.isdigit, os.listdir("/proc")):
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup", encoding="ascii") as file:
+                    if os.readlink(f"/proc/{pid}/ns/mnt") == mounts or f":{self.cgroup}/" in file.read():
+                        yield int(pid)
+
+        def none_is_left():
+            left = list(processes())
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return not left
+
+        until(none_is_left, f"{self.name}: all its processes have ended")
+        for process in (self.holder, *self.processes.values()):
+            process.wait(30)
+        self.processes.clear()
+        self.holder.stdout.close()
+        run("ip", "link", "del", f"cp-{self.number}")
+        run("ip", "netns", "del", self.name)
+        remove_cgroups(self.cgroup)
+
+    def reboot(self):
+        """With its disks; containerd, kubelet and kube-proxy are not started."""
+        self.crash()
+        shutil.rmtree(self.file("containerd-state"))
+        for name in ("containerd.sock", "containerd.sock.ttrpc"):
+            os.remove(self.file(name))
+        self._boot()
 
     def file(self, *parts):
         return os.path.join(self.root, *parts)
@@ -73,8 +115,12 @@ class Node:
         run("ip", "-n", self.name, "-batch", "-", input="\n".join(lines) + "\n")
         for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
             run("nsenter", f"--net={self.netns}", "sysctl", "-qw", f"{key}=1")
-        run("ip", "route", "add", self.range, "via", self.address)
-        run("ip", "-6", "route", "add", self.range6, "via", self.address6)
+        run("ip", "route", "replace", self.range, "via", self.address)
+        run("ip", "-6", "route", "replace", self.range6, "via", self.address6)
+
+    def add_other(self, other):
+        self.others.append(other)
+        self.route_to(other)
 
     def route_to(self, other):
         run("ip", "-n", self.name, "route", "add", other.range, "via", other.address)
@@ -86,8 +132,8 @@ class Node:
         lines = ["set -e"]
         for path in ("etc", "opt", "var"):
             upper, work = self.file("layers", path, "upper"), self.file("layers", path, "work")
-            os.makedirs(upper)
-            os.makedirs(work)
+            os.makedirs(upper, exist_ok=True)
+            os.makedirs(work, exist_ok=True)
             lines.append(f"mount -t overlay -o lowerdir=/{path},upperdir={upper},workdir={work} none /{path}")
         lines += ["mount -t tmpfs none /run/podfence", "mkdir -p /etc/cni/net.d /opt/cni/bin /var/log/pods /var/lib/cni",
                   "echo ready", "exec sleep infinity"]
@@ -131,9 +177,11 @@ class Node:
             plugins[0].update({"bridge": "cni0", "isGateway": True, "hairpinMode": True})
         return {"cniVersion": "1.0.0", "name": "pods", "plugins": plugins}
 
-    def start_containerd(self, first="bridge"):
+    def install_network(self, first="bridge"):
         self.run("cp", "-r", f"{DEBIAN_PLUGINS}/.", "/opt/cni/bin/")
         self.write("/etc/cni/net.d/10-pods.conflist", json.dumps(self.conflist(first)))
+
+    def start_containerd(self):
         self.write(self.file("containerd.toml"), CONTAINERD.format(root=self.root, image=IMAGE))
         self.start("containerd", os.path.join(self.programs, "containerd"), "-c", self.file("containerd.toml"))
         self.until_started("containerd", lambda: os.path.exists(self.file("containerd.sock")))
@@ -149,6 +197,11 @@ class Node:
     def ctr(self, *arguments, check=True):
         return self.run(os.path.join(self.programs, "ctr"), "-a", self.file("containerd.sock"), "-n", "k8s.io", *arguments,
                         check=check)
+
+    def tasks(self):
+        """Of every container that runs: its first process."""
+        words = [line.split() for line in self.ctr("tasks", "ls", check=False).stdout.splitlines()]
+        return {w[0]: int(w[1]) for w in words if len(w) > 2 and w[1].isdigit()}
 
     def add_image(self, tag, program, arguments=()):
         archive = self.file("image.tar")
@@ -192,20 +245,5 @@ class Node:
                 return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
         return False
 
-    def end_pods(self):
-        """After the kubelet: no task may outlive its shim's containerd."""
-        tasks = self.ctr("tasks", "ls", "-q", check=False).stdout.split()
-        if tasks:
-            self.ctr("tasks", "rm", "-f", *tasks, check=False)
-
     def close(self):
-        for name in ("kubelet", "kube-proxy"):
-            if name in self.processes:
-                self.kill(name)
-        if "containerd" in self.processes:
-            self.end_pods()
-        for name in list(self.processes):
-            self.kill(name)
-        self.holder.kill()
-        self.holder.wait()
-        run("ip", "netns", "del", self.name, check=False)
+        self.crash()

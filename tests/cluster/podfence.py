@@ -28,17 +28,26 @@ class Podfence:
         for node in cluster.nodes:
             node.import_image(archive)
 
+    def run_helm(self, *arguments):
+        command = [self.helm, *arguments, "--namespace", SYSTEM, "--kubeconfig", self.cluster.plane.kubeconfig("admin")]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HOME": self.cluster.root})
+        if done.returncode != 0:
+            raise RuntimeError(f"{command}: {done.stdout[-2000:]}{done.stderr}\n{self.words()}")
+
+    def upgrade(self, *options):
+        repository, tag = IMAGE.split(":")
+        command = ["upgrade", "--install", "podfence", CHART, "--set", f"image.repository={repository},image.tag={tag}", *options]
+        self.run_helm(*command, "--dry-run=server")
+        self.run_helm(*command)
+
+    def uninstall(self):
+        """As the chart's notes say."""
+        self.upgrade("--reuse-values", "--set", "uninstall.enabled=true,uninstall.purge=true", "--wait", "--timeout=240s")
+        self.run_helm("uninstall", "podfence", "--wait", "--timeout=240s")
+
     def install(self, *options, chain="00-podfence.conflist"):
         """With everything that the API server can check of itself. `chain`: the file by which the plugin is in the chain."""
-        repository, tag = IMAGE.split(":")
-        command = [self.helm, "upgrade", "--install", "podfence", CHART, "--namespace", SYSTEM, "--kubeconfig",
-                   self.cluster.plane.kubeconfig("admin"), "--set", f"image.repository={repository},image.tag={tag}",
-                   "--set", "flowSchema.enabled=true", *options]  # fmt: skip
-        home = {**os.environ, "HOME": self.cluster.root}
-        for more in (["--dry-run=server"], []):
-            done = subprocess.run(command + more, capture_output=True, text=True, env=home)
-            if done.returncode != 0:
-                raise RuntimeError(f"helm: {done.stdout[-2000:]}{done.stderr}")
+        self.upgrade("--set", "flowSchema.enabled=true", *options)
         self.cluster.kubectl("rollout", "status", "-n", SYSTEM, "daemonset/podfence", "--timeout=240s", check=False)
         self.until_ready()
         for node in self.cluster.nodes:
@@ -66,12 +75,15 @@ class Podfence:
         parts = [self.cluster.kubectl("get", "pods", "-n", SYSTEM, "-o", "wide", check=False).stdout,
                  self.cluster.kubectl("describe", "pods", "-n", SYSTEM, check=False).stdout[-4000:]]
         for pod in self.pods().values():
-            for container in ("agent", "install-cni"):
+            for container in (c["name"] for c in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]):
                 parts.append(self.cluster.kubectl("logs", "-n", SYSTEM, pod["metadata"]["name"], "-c", container, "--tail=30",
                                                   check=False).stdout)
         return "\n".join(parts)
 
     def status(self, node):
+        return json.loads(self.run(node, "status", "-o", "json").stdout)
+
+    def run(self, node, *command, check=True):
+        """The program in the node's agent."""
         pod = self.pods()[node.name]["metadata"]["name"]
-        answer = self.cluster.kubectl("exec", "-n", SYSTEM, pod, "-c", "agent", "--", "/bin/podfence", "status", "-o", "json")
-        return json.loads(answer.stdout)
+        return self.cluster.kubectl("exec", "-n", SYSTEM, pod, "-c", "agent", "--", "/bin/podfence", *command, check=check)

@@ -27,15 +27,22 @@ def _cgroups():
         return [line.split()[1] for line in mounts if line.split()[2] in ("cgroup", "cgroup2")]
 
 
-def remove_cgroups():
-    """This process's, and those of runs that were killed."""
+def _remove_cgroup(path):
+    for folder, _, _ in os.walk(path, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
+
+def remove_cgroups(only=None):
+    """This process's, and those of runs that were killed; or one, which no process is in."""
+    if only:
+        for root in _cgroups():
+            _remove_cgroup(root + only)
+        return
     for path in [os.path.join(root, name) for root in _cgroups() for name in os.listdir(root) if name.startswith(PREFIX)]:
         owner = path.rsplit("-", 1)[1]
-        if owner != str(os.getpid()) and os.path.exists(f"/proc/{owner}"):
-            continue
-        for folder, _, _ in os.walk(path, topdown=False):
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
+        if owner == str(os.getpid()) or not os.path.exists(f"/proc/{owner}"):
+            _remove_cgroup(path)
 
 
 def enter():
