@@ -44,8 +44,8 @@ class Enricher {
   void before(std::span<const store::Event> events);
   void after(TimePoint begin, TimePoint end);
 
-  /// What the clock says, before anything that depends on it. Where it was set back, the times of changes and of packets
-  /// that are not read yet are of a clock that is no more: of those packets nothing sure is known.
+  /// What the clock says, before anything that depends on it. Where it was set back, the times of changes and of
+  /// packets that are not read yet are of a clock that is no more: of those packets nothing sure is known.
   void notice(TimePoint now);
 
   /// By interface index; replaces the former list. Those no longer named are remembered for a while.
