@@ -126,7 +126,10 @@ bool Journal::write_front(TimePoint now) {
     return false;
   }
   add(written_, line.account);
-  if (line.first) delays_.add(std::chrono::duration_cast<std::chrono::microseconds>(now - *line.first));
+  if (line.first) {  // later than now where the clock was set back
+    const auto delay = std::max(now - *line.first, TimePoint::duration{});
+    delays_.add(std::chrono::duration_cast<std::chrono::microseconds>(delay));
+  }
   ++lines_written_;
   queue_.pop_front();
   return true;
