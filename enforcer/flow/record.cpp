@@ -130,6 +130,12 @@ void write_scan(JsonWriter& json, const FlowRecord& record) {
 
 }  // namespace
 
+std::string text_of(const Labels::value_type& label) {
+  std::string text = label.first;
+  text += '=';
+  return text += label.second;
+}
+
 std::string_view name_of(EndpointType type) {
   constexpr std::array<std::string_view, 4> names{"pod", "node", "world", "unknown"};
   return names.at(static_cast<std::size_t>(type));

@@ -40,6 +40,8 @@ std::string_view name_of(Reason reason);
 std::string_view name_of(Attribution attribution);
 
 using Labels = std::vector<std::pair<std::string, std::string>>;
+/// "app=web"
+std::string text_of(const Labels::value_type& label);
 
 /// Who an endpoint is in the cluster; empty fields are not known.
 struct K8s {
