@@ -60,7 +60,7 @@ void Observer::begin(Clock::time_point now) {
   listen();
 }
 
-void Observer::after_commit(Clock::time_point begin_, Clock::time_point end) {
+void Observer::after_commit(Clock::time_point since, Clock::time_point until) {
   auto addresses = observed_addresses(cluster_, flows_.node);
   std::error_code ignored;
   const bool wanted = !addresses.empty() || std::filesystem::exists(account_of(flows_), ignored);
@@ -68,9 +68,9 @@ void Observer::after_commit(Clock::time_point begin_, Clock::time_point end) {
     error_ = "allowed flows need a flow log that is a file";
     return;
   }
-  if (wanted && !pipeline_) begin(end);
+  if (wanted && !pipeline_) begin(until);
   if (!pipeline_) return;
-  pipeline_->after_commit(begin_, end);
+  pipeline_->after_commit(since, until);
   written_ = written_ && addresses == observed_;
   observed_ = std::move(addresses);
   write();
