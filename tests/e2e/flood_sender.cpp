@@ -7,7 +7,7 @@
 //   scan     192.0.2.7                            each port once, from 1 on
 //
 // Random ones come from a sender on each processor, unless it is said how many: a veth pair forwards a packet, and
-// denies it, on the processor that sent it. Of spread ones there are 40,000 a second: they are to give the agent work,
+// denies it, on the processor that sent it. Of spread ones there are 10,000 a second: they are to give the agent work,
 // for which it needs a processor.
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
@@ -36,7 +36,7 @@
 namespace {
 
 constexpr std::size_t batch = 128;
-constexpr std::size_t spread_rate = 40'000;  // packets a second
+constexpr std::size_t spread_rate = 10'000;  // packets a second
 std::atomic<bool> ended = false;             // lock-free: a signal may set it
 
 struct [[gnu::packed]] Frame {
