@@ -18,7 +18,8 @@ std::string time_or_nothing(TimePoint t) {
 /// "app=web": keys hold dots, which would be paths.
 Texts label_texts(const Endpoint& end) {
   Texts texts;
-  for (const auto& [key, value] : end.k8s.labels.value_or(Labels{})) texts.push_back(key + '=' + value);
+  for (const auto& [key, value] : end.k8s.labels.value_or(Labels{}))
+    texts.push_back(std::string(key).append("=").append(value));
   return texts;
 }
 

@@ -69,7 +69,8 @@ Fields end_fields(const LoggedLine& line, const Endpoint& end) {
   Texts labels;
   if (world) labels = {"reserved:world"};
   if (node) labels = {here ? "reserved:host" : "reserved:remote-node"};
-  for (const auto& [key, value] : end.k8s.labels.value_or(Labels{})) labels.push_back("k8s:" + key + '=' + value);
+  for (const auto& [key, value] : end.k8s.labels.value_or(Labels{}))
+    labels.push_back(std::string("k8s:").append(key).append("=").append(value));
   const bool inside = !world && end.type != EndpointType::unknown;
   return {
       {"identity", identity},
