@@ -33,7 +33,7 @@ class Observer {
   void before_change(std::span<const store::Event> events) {
     if (pipeline_) pipeline_->before_change(events);
   }
-  void after_commit(Clock::time_point begin, Clock::time_point end);
+  void after_commit(Clock::time_point since, Clock::time_point until);
   void set_interfaces(const std::map<std::uint32_t, flow::PodInterface>& interfaces) { interfaces_ = interfaces; }
   /// Once a second. Whether somebody else had changed the table, and it was mended.
   bool on_tick(Clock::time_point now);

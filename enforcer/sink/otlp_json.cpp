@@ -49,7 +49,7 @@ void endpoint(JsonWriter& json, const std::string& side, const flow::Endpoint& e
   attribute(json, side + ".k8s.owner.name", k8s.workload);
   attribute(json, side + ".k8s.node.name", k8s.node);
   for (const auto& [key, value] : k8s.labels.value_or(flow::Labels{})) {
-    attribute(json, side + ".k8s.pod.label." + key, value);
+    attribute(json, std::string(side).append(".k8s.pod.label.").append(key), value);
   }
 }
 

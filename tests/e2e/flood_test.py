@@ -134,7 +134,8 @@ class FloodTest(unittest.TestCase):
             ends[line["stage"]] = line["end"]
 
     def say(self, name, sent, rate, recorded, lost):
-        print(f"\n  {name}: offered {rate:,.0f}/s, {sent:,} sent, {self.denied():,} denied = {recorded:,} in records + "
+        denied = self.denied()
+        print(f"\n  {name}: offered {rate:,.0f}/s, of {sent:,} the kernel denied {denied / max(sent, 1):.1%}: {denied:,} = {recorded:,} in records + "
               + " + ".join(f"{n:,} {stage}" for stage, n in sorted(lost.items())), flush=True)
 
     def test_a_flood_is_accounted_and_costs_the_agent_little(self):
