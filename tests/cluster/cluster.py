@@ -54,16 +54,17 @@ class Cluster:
                     os.symlink(os.path.join(folder, name), os.path.join(both, name))
         return both
 
-    def start_plane(self):
+    def start_plane(self, *controllers):
         self.plane.start_etcd()
         self.plane.start_api_server()
         self.plane.wait_ready()
-        self.plane.start_controllers()
+        self.plane.start_controllers(*controllers)
         self.plane.start_scheduler()
 
-    def start(self):
+    def start(self, *controllers):
+        """`controllers`: options of the controller manager."""
         begin = time.monotonic()
-        self.start_plane()
+        self.start_plane(*controllers)
         print(f"  control plane ready after {time.monotonic() - begin:.1f} s", flush=True)
         for node, network in zip(self.nodes, NETWORKS):
             node.install_network(network)

@@ -120,11 +120,11 @@ class Case(unittest.TestCase):
     cluster = podfence = None  # of all tests of a run
 
     @staticmethod
-    def set_up_cluster():
+    def set_up_cluster(*controllers):
         cluster = Case.cluster = Cluster(programs("kubernetes"), programs("containerd"))
         for address in (FORBIDDEN, ALLOWED):
             run("ip", "addr", "add", f"{address}/24", "dev", BRIDGE)
-        cluster.start()
+        cluster.start(*controllers)
         for node in cluster.nodes:
             node.add_image(PROBE, OPTIONS.probe, [])
         Case.podfence = Podfence(cluster, OPTIONS.program, OPTIONS.plugin, os.path.join(programs("helm"), "helm"))
@@ -163,6 +163,19 @@ class Case(unittest.TestCase):
     def until_ready(self, namespace, count):
         return until(lambda: len(pods := self.live_pods(namespace)) == count and pods, f"{count} pods of {namespace} are ready",
                      240)
+
+    # Agents ------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def until_covered(node):
+        until(lambda: node.run("test", "-e", "/run/podfence/checkpoint-covers", check=False).returncode == 0,
+              f"{node.name}: the checkpoint holds everything", 120)
+
+    def agent_process(self, node):
+        """The agent's, or nothing between two of them."""
+        statuses = self.podfence.pods()[node.name]["status"].get("containerStatuses", [])
+        containers = [s.get("containerID", "").removeprefix("containerd://") for s in statuses if s["name"] == "agent"]
+        return node.tasks().get(containers[0]) if containers else None
 
     # Who reaches whom --------------------------------------------------------------------------------------------
 
@@ -211,13 +224,20 @@ class Case(unittest.TestCase):
         return self.counts
 
 
-def main(before=lambda: None):
-    """One cluster for all tests of the script, and of the modules whose cases it has imported. `before`: Podfence is on it."""
-    enter()
+def main_options(**numbers):
+    """Into OPTIONS; what is left is for unittest."""
     parser = argparse.ArgumentParser()
     for option in ("--program", "--plugin", "--probe"):
         parser.add_argument(option, required=True, type=os.path.abspath)
-    rest = parser.parse_known_args(namespace=OPTIONS)[1]
+    for name, value in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    return parser.parse_known_args(namespace=OPTIONS)[1]
+
+
+def main(before=lambda: None):
+    """One cluster for all tests of the script, and of the modules whose cases it has imported. `before`: Podfence is on it."""
+    enter()
+    rest = main_options()
     Case.set_up_cluster()
     try:
         before()

@@ -138,6 +138,8 @@ class Scoped(Case):
             "near", NETWORKING)  # fmt: skip
         self.until_ready("near", 2)
         self.until_ready("far", 2)
+        mine = {"near", "far", "kube-system"}
+        until(lambda: {p["metadata"]["namespace"] for p in api.list("pods")} <= mine, "pods of other tests are gone", 240)
         received = {"cluster": self.received(one, "cluster")}
         self.podfence.install("--set", "agent.extraArgs={--watch=needed}")
         self.addCleanup(self.podfence.install)

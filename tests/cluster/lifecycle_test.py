@@ -2,8 +2,11 @@
 """Nodes of a real Kubernetes cluster that lose their runtime, their power, their API server and Podfence itself:
 lifecycle_test.py --program PODFENCE --plugin PODFENCE_CNI --probe PROBE"""
 import difflib
+import json
 import os
 import random
+import signal
+import time
 
 from cluster_case import ALLOWED, NETWORKING, Case, Outside, bare_pod, connects, main, policy, prober
 from control_plane import until
@@ -22,8 +25,82 @@ def snapshot(node):
     return found
 
 
+def clean(thing):
+    """An object as it can be created again."""
+    thing["metadata"] = {key: thing["metadata"][key] for key in ("name", "labels", "annotations") if key in thing["metadata"]}
+    return thing
+
+
 def remember():
     before.extend(map(snapshot, Case.cluster.nodes))
+
+
+class ApiServer(Case):
+    """Faults of the API server and its database: what is enforced stays, and what changes afterwards is enforced again."""
+
+    def setUp(self):
+        self.space = f"faults-{self._testMethodName.split('_')[-1]}"
+        self.namespaces(self.space)
+        self.one, two = self.cluster.nodes
+        api = self.cluster.api()
+        for name, node in (("server", self.one), ("client", two), ("friend", two)):
+            api.create("pods", bare_pod(name, node, {"role": name}), self.space)
+        self.admit("friend")
+        pods = self.until_ready(self.space, 3)
+        self.address = pods[self.space, "server"][1][0]
+        self.netns = {name: netns for (_, name), (netns, _) in pods.items()}
+        self.until_only("friend")
+
+    def admit(self, role):
+        body = policy("only", {"app": "server"}, ingress=[{"from": [{"podSelector": {"matchLabels": {"role": role}}}]}])
+        self.cluster.kubectl("apply", "-n", self.space, "-f", "-", input=json.dumps(body))
+
+    def only(self, role):
+        return all(connects(self.netns[name], self.address, 8080) == (name == role) for name in ("client", "friend"))
+
+    def until_only(self, role):
+        until(lambda: self.only(role), f"{role} alone reaches the server", 120)
+
+    def rules(self):
+        return self.one.run("nft", "-s", "list", "table", "inet", "podfence").stdout
+
+    def restart_api_server(self):
+        self.cluster.plane.start_api_server()
+        self.cluster.plane.wait_ready()
+
+    def test_it_is_killed_and_refuses(self):  # C1 C13, R-08
+        """Meanwhile the agent is killed and its table deleted: the checkpoint is all that there is."""
+        self.until_covered(self.one)
+        plane, before = self.cluster.plane, self.rules()
+        binding = self.cluster.kubectl("get", "clusterrolebinding", "podfence", "-o", "json").stdout
+        self.cluster.kubectl("delete", "clusterrolebinding", "podfence")
+        agent = self.agent_process(self.one)
+        plane.kill("kube-apiserver")
+        self.assertEqual(self.rules(), before)
+        os.kill(agent, signal.SIGKILL)
+        self.one.run("nft", "delete", "table", "inet", "podfence")
+        until(lambda: "podfence" in self.one.run("nft", "list", "tables").stdout and self.only("friend"),
+              "the checkpoint is enforced without an API server", 120)
+        self.restart_api_server()
+        until(lambda: any("403" in t.get("error", "") for t in self.podfence.status(self.one)["kubernetes"]), "it is refused", 120)
+        self.assertTrue(self.only("friend"), "a refusal is no empty list")
+        self.cluster.kubectl("create", "-f", "-", input=json.dumps(clean(json.loads(binding))))
+        self.admit("client")
+        self.until_only("client")
+
+    def test_its_database_stalls(self):  # C3
+        etcd, agent = self.cluster.plane.processes["etcd"], self.agent_process(self.one)
+        before = self.rules()
+        etcd.send_signal(signal.SIGSTOP)
+        try:
+            os.kill(agent, signal.SIGKILL)
+            time.sleep(3)  # nothing to wait for: it is about what does not happen
+            self.assertEqual(self.rules(), before)
+            self.assertTrue(self.only("friend"))
+        finally:
+            etcd.send_signal(signal.SIGCONT)
+        self.admit("client")
+        self.until_only("client")
 
 
 class Reboot(Case):
@@ -63,8 +140,7 @@ class Reboot(Case):
     def reboot(self, node):
         """What enforces while the API server cannot be reached from the node is the checkpoint: without kube-proxy the
         kubelet reaches it, and pods with its Service's address do not."""
-        until(lambda: node.run("test", "-e", "/run/podfence/checkpoint-covers", check=False).returncode == 0,
-              "the checkpoint holds everything", 60)
+        self.until_covered(node)
         before = self.cluster.pods("burst")
         mine = [name for name, pod in before.items() if pod["spec"]["nodeName"] == node.name]
         node.reboot()
