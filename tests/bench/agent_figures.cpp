@@ -204,7 +204,9 @@ double ended_flood(const Flood& flood) {
 }
 
 void flood_figures(const char* podfence, const fs::path& directory, bool in_short) {
-  std::puts("\nThe agent while denied packets with random addresses and ports come in as fast as senders on all processors can");
+  std::puts(
+      "\nThe agent while denied packets with random addresses and ports come in as fast as senders on all processors "
+      "can");
   const auto events = world({1000, 100});
   store::Cluster cluster;
   for (const auto& event : events) cluster.apply(event);
