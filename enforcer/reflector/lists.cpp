@@ -79,6 +79,7 @@ void Reflector::complete(Actions& out, const std::string& revision, Time now) {
   status_.last_event = now;
   ++status_.lists;
   was_present_ = true;
+  was_away_ = false;
   watches_next_ = true;
   from_ = From::seen;
   pages_ = whole_after_pages_ = count_differed_ = false;

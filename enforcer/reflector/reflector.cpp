@@ -202,6 +202,7 @@ Actions Reflector::on_response_head(const Head& head, Time now) {
     step_ = Step::watching;
     status_.state = State::watching;
     status_.error.clear();
+    if (std::exchange(was_away_, false)) audit_on_return(now);
   } else {
     step_ = open_way_ == Way::watch_list ? Step::initial : Step::body;
   }
@@ -246,6 +247,7 @@ Actions Reflector::on_close(const Closed& closed, Time now) {
 
 /// No answer, or half of one: nothing is known that was not known before.
 void Reflector::lost(Actions& out, const Closed& closed, Time now) {
+  was_away_ = true;
   fail(out, closed.why.empty() ? "the answer broke off" : closed.why, now);
 }
 
@@ -293,6 +295,7 @@ void Reflector::refuse_watch(Actions&, const api::Status& status, Time now) {
   }
   const bool keeps_cursor = status.code == 429 || status.code >= 500 || status.code == 401 || status.code == 403;
   if (!keeps_cursor) relist(From::seen);
+  was_away_ = was_away_ || status.code >= 500;
   ask_after(pause(now, head_.retry_after), now);
 }
 

@@ -92,6 +92,7 @@ class Reflector {
   void judge_error(Actions& out, const api::Status& status, Time now);
   void end_watch(Actions& out, const Closed& closed, Time now);
   void advance(const std::string& revision);
+  void audit_on_return(Time now);
   void check_count(const std::string& revision, bool before);
   void judge_count(Actions& out, Time now);
 
@@ -135,7 +136,8 @@ class Reflector {
   std::optional<Time> last_expired_;         // a watch whose cursor was
   std::optional<Time> server_errors_since_;  // ERROR events with code 500 on this cursor
   std::optional<Time> full_audit_at_;
-  bool audits_ = false;  // the list that is open was asked for by an audit
+  bool audits_ = false;    // the list that is open was asked for by an audit
+  bool was_away_ = false;  // the server, since the watch before
   bool was_present_ = false;
   std::optional<Count> to_check_;
   bool count_differed_ = false;

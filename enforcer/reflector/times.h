@@ -25,6 +25,12 @@ constexpr std::chrono::minutes watch_list_again{10};
 constexpr std::chrono::minutes longest_server_errors{1};
 constexpr std::chrono::hours full_audit_least{6};
 constexpr std::chrono::hours full_audit_most{12};
+// The same after the server was away, of what is short and of all pods: every agent of the cluster asks, and not at
+// once.
+constexpr std::chrono::seconds return_audit_least{30};
+constexpr std::chrono::seconds return_audit_most{120};
+constexpr std::chrono::minutes return_audit_of_pods_least{5};
+constexpr std::chrono::minutes return_audit_of_pods_most{30};
 constexpr unsigned most_overloads = 3;
 constexpr std::size_t longest_refusal = 64 * 1024;
 

@@ -15,6 +15,17 @@ void Reflector::take_frames(Actions& out, std::string_view bytes, Time now) {
   fail(out, "a watch that cannot be read: " + taken.error().what(), now);
 }
 
+/// Its database may be one restored from a backup, and have come past the cursor since: then the watch goes on as if
+/// nothing had been, and what was changed after the backup would stay in force as it never was (C4).
+void Reflector::audit_on_return(Time now) {
+  const bool all_pods =
+      resource_.kind == api::Kind::pod && resource_.namespace_.empty() && resource_.field_selector.empty();
+  const Duration least = all_pods ? Duration(return_audit_of_pods_least) : Duration(return_audit_least);
+  const Duration most = all_pods ? Duration(return_audit_of_pods_most) : Duration(return_audit_most);
+  const Time at = now + least + scaled(most - least, random_());
+  full_audit_at_ = full_audit_at_ ? std::min(*full_audit_at_, at) : at;
+}
+
 /// False: the rest of the stream is not wanted.
 bool Reflector::take_event(Actions& out, std::string_view frame, Time now) {
   Result<std::string> text;
