@@ -5,8 +5,10 @@ import difflib
 import json
 import os
 import random
+import shutil
 import signal
 import time
+import unittest
 
 from cluster_case import ALLOWED, NETWORKING, Case, Outside, bare_pod, connects, main, policy, prober
 from control_plane import until
@@ -59,7 +61,7 @@ class ApiServer(Case):
         return all(connects(self.netns[name], self.address, 8080) == (name == role) for name in ("client", "friend"))
 
     def until_only(self, role):
-        until(lambda: self.only(role), f"{role} alone reaches the server", 120)
+        until(lambda: self.only(role), f"{role} alone reaches the server", 240)
 
     def rules(self):
         return self.one.run("nft", "-s", "list", "table", "inet", "podfence").stdout
@@ -101,6 +103,31 @@ class ApiServer(Case):
             etcd.send_signal(signal.SIGCONT)
         self.admit("client")
         self.until_only("client")
+
+    @unittest.skipUnless(os.environ.get("PODFENCE_CLUSTER_LONG"), "two minutes: PODFENCE_CLUSTER_LONG=1")
+    def test_its_database_is_a_backup(self):  # C4
+        """Its resource versions come past the agents' cursors at once; what was said since the backup never was."""
+        plane = self.cluster.plane
+        backup = os.path.join(self.cluster.root, "backup")
+        self.with_plane_stopped(lambda: shutil.copytree(plane.file("etcd"), backup))
+        self.until_only("friend")
+        self.admit("client")
+        self.until_only("client")
+
+        def restore():
+            shutil.rmtree(plane.file("etcd"))
+            shutil.move(backup, plane.file("etcd"))
+
+        self.with_plane_stopped(restore)
+        self.until_only("friend")
+
+    def with_plane_stopped(self, action):
+        plane = self.cluster.plane
+        for name in ("kube-apiserver", "etcd"):
+            plane.kill(name)
+        action()
+        plane.start_etcd()
+        self.restart_api_server()
 
 
 class Reboot(Case):
