@@ -11,14 +11,6 @@ bool is_port(std::string_view text) {
   return read.ec == std::errc() && read.ptr == text.data() + text.size() && number != 0;
 }
 
-int base64_value(char c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  if (c == '+') return 62;
-  return c == '/' ? 63 : -1;
-}
-
 std::vector<std::string> split(const std::string& list) {
   std::vector<std::string> parts;
   std::size_t from = 0;
@@ -90,31 +82,6 @@ Result<> parse_server(const std::string& url, ClientConfig& config) {
   if (authority.empty()) return refused("expected a host");
   config.host = config.server_name = authority;
   return {};
-}
-
-Result<std::string> decode_base64(std::string_view text) {
-  std::string out;
-  unsigned bits = 0;
-  int count = 0;
-  std::size_t digits = 0;
-  bool ended = false;
-  for (const char c : text) {
-    if (c == '\n' || c == '\r' || c == ' ') continue;
-    ++digits;
-    if (c == '=') {
-      ended = true;
-      continue;
-    }
-    const int value = base64_value(c);
-    if (value < 0 || ended) return fail(Errc::invalid, "is no base64");
-    bits = (bits << 6U) | static_cast<unsigned>(value);
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    out += static_cast<char>((bits >> static_cast<unsigned>(count)) & 0xffU);
-  }
-  if (digits % 4 != 0) return fail(Errc::invalid, "is no base64: its length is no multiple of 4");
-  return out;
 }
 
 }  // namespace podfence::kubeconfig

@@ -55,6 +55,4 @@ Result<ClientConfig> from_files(const std::vector<std::string>& files, const std
 /// https://HOST[:PORT][/PATH] into host, port, base_path and server_name.
 Result<> parse_server(const std::string& url, ClientConfig& config);
 
-Result<std::string> decode_base64(std::string_view text);
-
 }  // namespace podfence::kubeconfig

@@ -1,6 +1,7 @@
 #include "enforcer/kubeconfig/credentials.h"
 
 #include "enforcer/files/files.h"
+#include "policy/base/base64.h"
 
 namespace podfence::kubeconfig {
 namespace {
@@ -23,21 +24,6 @@ bool is_header_value(std::string_view text) {
     if (c < ' ' || c == 0x7f) return false;
   }
   return true;
-}
-
-std::string base64(std::string_view text) {
-  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); i += 3) {
-    unsigned bits = 0;
-    for (std::size_t j = 0; j < 3; ++j) {
-      bits = (bits << 8U) | (i + j < text.size() ? static_cast<unsigned char>(text[i + j]) : 0U);
-    }
-    for (std::size_t j = 0; j < 4; ++j) {
-      out += i + j > text.size() ? '=' : digits[(bits >> (18U - 6U * static_cast<unsigned>(j))) & 63U];
-    }
-  }
-  return out;
 }
 
 Result<std::string> read(const Material& material) {
@@ -87,7 +73,7 @@ Result<> Credentials::read_tls(Time now) {
 }
 
 std::string Credentials::authorization(Time now) {
-  if (!config_.user.empty()) return "Basic " + base64(config_.user + ":" + config_.password);
+  if (!config_.user.empty()) return "Basic " + encode_base64(config_.user + ":" + config_.password);
   if (!config_.token.file.empty() && (token_refused_ || now - token_read_ >= token_age)) {
     const auto done = read_token(now);
     problem_ = done ? "" : done.error().what();

@@ -6,6 +6,7 @@
 #include "enforcer/kubeconfig/client_config.h"
 #include "policy/api/value.h"
 #include "policy/api/yaml_reader.h"
+#include "policy/base/base64.h"
 
 namespace podfence::kubeconfig {
 namespace {

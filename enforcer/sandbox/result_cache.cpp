@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "enforcer/files/files.h"
+#include "policy/base/base64.h"
 #include "policy/net/cidr.h"
 
 namespace podfence::sandbox {
@@ -34,33 +35,9 @@ std::vector<element> list_in(element object, const char* name) {
   return {list.begin(), list.end()};
 }
 
-std::optional<unsigned> sextet_of(char c) {
-  constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const auto at = alphabet.find(c);
-  if (at == std::string_view::npos) return std::nullopt;
-  return static_cast<unsigned>(at);
-}
-
-std::optional<std::string> from_base64(std::string_view text) {
-  while (!text.empty() && text.back() == '=') text.remove_suffix(1);
-  std::string out;
-  unsigned bits = 0;
-  unsigned count = 0;
-  for (const char c : text) {
-    const auto sextet = sextet_of(c);
-    if (!sextet) return std::nullopt;
-    bits = (bits << 6U | *sextet) & 0xffffU;
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    out.push_back(static_cast<char>(static_cast<unsigned char>(bits >> count & 0xffU)));
-  }
-  return out;
-}
-
 /// Whether the network's configuration, as it was then, has our plugin in its chain.
 bool has_our_plugin(std::string_view config) {
-  const auto text = from_base64(config);
+  const auto text = decode_base64(config);
   if (!text) return false;
   simdjson::dom::parser parser;
   element conflist;

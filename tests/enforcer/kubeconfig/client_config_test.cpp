@@ -144,13 +144,5 @@ TEST_F(Kubeconfig, T12_credential_plugins_are_refused) {
   }
 }
 
-TEST(Base64, with_line_breaks_and_all_lengths) {
-  for (const auto& [text, expected] : std::vector<std::pair<std::string, std::string>>{
-           {"", ""}, {"YQ==", "a"}, {"YWI=", "ab"}, {"YW\nJj", "abc"}, {"/+8=", "\xff\xef"}}) {
-    EXPECT_EQ(decode_base64(text).value(), expected) << text;
-  }
-  for (const char* wrong : {"Y", "YQ=", "YQ==YQ==", "a-b_", "YQ=a"}) EXPECT_FALSE(decode_base64(wrong)) << wrong;
-}
-
 }  // namespace
 }  // namespace podfence::kubeconfig
