@@ -133,7 +133,7 @@ class ApiFaultsTest(KubeCase):
         self.api.fault = lambda path, query: None
         self.converges()
 
-    def test_the_token_is_revoked_and_another_one_comes(self):  # C10
+    def test_the_token_is_revoked_and_another_one_comes(self):  # C10, T8
         token = os.path.join(self.node.directory, "token")
 
         def issue(text):
@@ -143,6 +143,10 @@ class ApiFaultsTest(KubeCase):
         issue(self.api.token)
         self.start_agent(tokenFile="token")
         self.api.token = "another"
+        self.api.delete(self.allow_web())  # a watch that is open outlives its token
+        self.wait_for(self.client, self.web, False)
+        self.api.put(self.allow_web())
+        self.wait_for(self.client, self.web, True)
         self.api.end_watches()
         self.stays(self.error("401"), "it is refused")
         issue("another")
