@@ -15,6 +15,7 @@ from image import write_image  # noqa: E402
 
 IMAGE = "localhost/agnhost:1"
 DEBIAN_PLUGINS = "/usr/lib/cni"
+LAYERS = ("etc", "opt", "var")
 BRIDGE, CONTROL, CONTROL6 = "cp0", "10.200.0.1", "fd00:200::1"
 
 CONTAINERD = """version = 3
@@ -70,12 +71,11 @@ class Node:
 
     def crash(self):
         """Everything that only a running machine has is lost at once: processes, namespaces, what lies in memory."""
-        mounts = os.readlink(f"/proc/{self.holder.pid}/ns/mnt")
-
         def processes():
+            """Its own and those of its containers, whatever their namespaces: they have mounts from its directory."""
             for pid in filter(str.isdigit, os.listdir("/proc")):
-                with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup", encoding="ascii") as file:
-                    if os.readlink(f"/proc/{pid}/ns/mnt") == mounts or f":{self.cgroup}/" in file.read():
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/mountinfo", encoding="utf-8") as file:
+                    if f"{self.root}/" in file.read():
                         yield int(pid)
 
         def none_is_left():
@@ -97,6 +97,7 @@ class Node:
     def reboot(self):
         """With its disks; containerd, kubelet and kube-proxy are not started."""
         self.crash()
+        self._move_disks()
         shutil.rmtree(self.file("containerd-state"))
         for name in ("containerd.sock", "containerd.sock.ttrpc"):
             os.remove(self.file(name))
@@ -126,11 +127,20 @@ class Node:
         run("ip", "-n", self.name, "route", "add", other.range, "via", other.address)
         run("ip", "-n", self.name, "-6", "route", "add", other.range6, "via", other.address6)
 
+    def _move_disks(self):
+        """The kernel lets go of mounts when it likes, and two overlays of one layer have stale files."""
+        for path in LAYERS:
+            old, upper = self.file("layers", path, "before"), self.file("layers", path, "upper")
+            shutil.rmtree(old, ignore_errors=True)
+            os.rename(upper, old)
+            run("cp", "-a", old, upper)
+            shutil.rmtree(self.file("layers", path, "work"))
+
     def _mounts(self):
         """What a node has of its own: /etc, /opt and /var are layers above the host's, kept with the node."""
         os.makedirs("/run/podfence", exist_ok=True)
         lines = ["set -e"]
-        for path in ("etc", "opt", "var"):
+        for path in LAYERS:
             upper, work = self.file("layers", path, "upper"), self.file("layers", path, "work")
             os.makedirs(upper, exist_ok=True)
             os.makedirs(work, exist_ok=True)
