@@ -280,18 +280,19 @@ Result<bool> has_element(Socket& socket, program::SetId set, const program::Elem
   return fail(Error(asked.error()).in(name_of(set)));
 }
 
-Result<std::map<std::string, CounterValue>> dump_counters(Socket& socket) {
+Result<std::map<std::string, CounterValue>> dump_counters(Socket& socket, std::string_view table) {
   using Counters = std::map<std::string, CounterValue>;
-  return collect<Counters>(
-      socket, Request(NFT_MSG_GETOBJ, NFTA_OBJ_TABLE), "counters", [](Counters& counters, const nlmsghdr* message) {
-        const std::unique_ptr<nftnl_obj, decltype(&nftnl_obj_free)> object(nftnl_obj_alloc(), nftnl_obj_free);
-        if (nftnl_obj_nlmsg_parse(message, object.get()) < 0) return;
-        if (nftnl_obj_get_u32(object.get(), NFTNL_OBJ_TYPE) != NFT_OBJECT_COUNTER) return;
-        const char* name = nftnl_obj_get_str(object.get(), NFTNL_OBJ_NAME);
-        if (name == nullptr) return;
-        counters[name] = {nftnl_obj_get_u64(object.get(), NFTNL_OBJ_CTR_PKTS),
-                          nftnl_obj_get_u64(object.get(), NFTNL_OBJ_CTR_BYTES)};
-      });
+  Request request(NFT_MSG_GETOBJ, 0);
+  request.put(NFTA_OBJ_TABLE, table);
+  return collect<Counters>(socket, request, "counters", [](Counters& counters, const nlmsghdr* message) {
+    const std::unique_ptr<nftnl_obj, decltype(&nftnl_obj_free)> object(nftnl_obj_alloc(), nftnl_obj_free);
+    if (nftnl_obj_nlmsg_parse(message, object.get()) < 0) return;
+    if (nftnl_obj_get_u32(object.get(), NFTNL_OBJ_TYPE) != NFT_OBJECT_COUNTER) return;
+    const char* name = nftnl_obj_get_str(object.get(), NFTNL_OBJ_NAME);
+    if (name == nullptr) return;
+    counters[name] = {nftnl_obj_get_u64(object.get(), NFTNL_OBJ_CTR_PKTS),
+                      nftnl_obj_get_u64(object.get(), NFTNL_OBJ_CTR_BYTES)};
+  });
 }
 
 }  // namespace podfence::netlink

@@ -4,9 +4,11 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "enforcer/netlink/socket.h"
 #include "policy/program/program.h"
+#include "policy/program/rule.h"
 
 namespace podfence::netlink {
 
@@ -35,6 +37,7 @@ struct CounterValue {
   std::uint64_t packets = 0;
   std::uint64_t bytes = 0;
 };
-Result<std::map<std::string, CounterValue>> dump_counters(Socket& socket);
+/// Of that table of the inet family; none where there is no such table.
+Result<std::map<std::string, CounterValue>> dump_counters(Socket& socket, std::string_view table = program::table_name);
 
 }  // namespace podfence::netlink

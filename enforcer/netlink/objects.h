@@ -22,6 +22,8 @@ struct SetSpec {
   std::vector<std::uint32_t> field_sizes;  // of an interval concatenation, else empty
   friend bool operator==(const SetSpec&, const SetSpec&) = default;
 };
+/// nft packs the types of a concatenation into one number, six bits each.
+inline constexpr unsigned type_bits = 6;
 SetSpec spec_of(program::SetId set);
 SetSpec spec_of(const program::Meter& meter);
 /// All of them, in the order in which they are made.
