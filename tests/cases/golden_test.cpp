@@ -2,14 +2,13 @@
 // fills; golden/NAME.table.nft the whole table of a case that says `golden: NAME`. UPDATE_GOLDEN=1 rewrites them.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <map>
 #include <sstream>
 
 #include "policy/compile/compile.h"
 #include "policy/program/print.h"
 #include "tests/support/case_file.h"
+#include "tests/support/golden.h"
 
 namespace podfence::test {
 namespace {
@@ -17,16 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 void compare(const std::string& file, const std::string& text) {
-  const auto path = fs::path(PODFENCE_CASES_DIR) / "golden" / file;
-  if (std::getenv("UPDATE_GOLDEN") != nullptr) {
-    std::ofstream(path) << text;
-    return;
-  }
-  std::ifstream in(path);
-  EXPECT_TRUE(in.good()) << path << " is missing; UPDATE_GOLDEN=1 writes it";
-  std::stringstream golden;
-  golden << in.rdbuf();
-  EXPECT_EQ(golden.str(), text) << path << " differs; UPDATE_GOLDEN=1 rewrites it";
+  test::expect_golden(fs::path(PODFENCE_CASES_DIR) / "golden" / file, text);
 }
 
 /// The filled sets of both directions; those of the node itself (known, managed, self) are in the whole tables.

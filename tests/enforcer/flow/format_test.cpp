@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <random>
 #include <set>
 #include <sstream>
@@ -15,6 +14,7 @@
 #include "enforcer/flow/fields.h"
 #include "tests/enforcer/flow/hostile.h"
 #include "tests/support/builders.h"
+#include "tests/support/golden.h"
 
 namespace podfence::flow {
 namespace {
@@ -143,17 +143,7 @@ std::vector<std::string> native_lines() {
 }
 
 void compare(const std::string& file, const std::string& text) {
-  const auto path = fs::path(PODFENCE_FLOW_GOLDEN_DIR) / file;
-  if (std::getenv("UPDATE_GOLDEN") != nullptr) {
-    fs::create_directories(path.parent_path());
-    std::ofstream(path) << text;
-    return;
-  }
-  std::ifstream in(path);
-  EXPECT_TRUE(in.good()) << path << " is missing; UPDATE_GOLDEN=1 writes it";
-  std::stringstream golden;
-  golden << in.rdbuf();
-  EXPECT_EQ(golden.str(), text) << path << " differs; UPDATE_GOLDEN=1 rewrites it";
+  podfence::test::expect_golden(fs::path(PODFENCE_FLOW_GOLDEN_DIR) / file, text);
 }
 
 std::string all(Format format, std::size_t width = any_width) {

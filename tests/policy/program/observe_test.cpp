@@ -3,11 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <sstream>
-
 #include "policy/program/print.h"
+#include "tests/support/golden.h"
 #include "tests/support/netns.h"
 
 namespace podfence::program {
@@ -20,13 +17,7 @@ const std::vector<net::IpAddr> addresses{"10.0.0.1"_ip, "10.0.0.2"_ip, "10.0.1.9
 TEST(Observe, IsPrintedAsGolden) {
   const std::string here = __FILE__;
   const std::string path = here.substr(0, here.rfind('/')) + "/golden/observe.nft";
-  const auto text = print_observe({}, addresses);
-  if (std::getenv("UPDATE_GOLDEN") != nullptr) std::ofstream(path) << text;
-  std::ifstream file(path);
-  ASSERT_TRUE(file) << path << ": cannot be read; UPDATE_GOLDEN=1 writes it";
-  std::ostringstream expected;
-  expected << file.rdbuf();
-  EXPECT_EQ(text, expected.str()) << path << ": differs; UPDATE_GOLDEN=1 rewrites it";
+  test::expect_golden(path, print_observe({}, addresses));
 }
 
 TEST(Observe, HasNoHookAndNoAddressWhileNothingIsObserved) {

@@ -2,12 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <sstream>
-
 #include "policy/net/ip.h"
 #include "tests/policy/program/random_program.h"
+#include "tests/support/golden.h"
 #include "tests/support/netns.h"
 
 namespace podfence::program {
@@ -23,13 +20,7 @@ std::string golden_path(const std::string& name) {
 }
 
 void expect_golden(const std::string& name, const std::string& text) {
-  const std::string path = golden_path(name);
-  if (std::getenv("UPDATE_GOLDEN") != nullptr) std::ofstream(path) << text;
-  std::ifstream file(path);
-  ASSERT_TRUE(file) << path << ": cannot be read; UPDATE_GOLDEN=1 writes it";
-  std::ostringstream expected;
-  expected << file.rdbuf();
-  EXPECT_EQ(text, expected.str()) << path << ": differs; UPDATE_GOLDEN=1 rewrites it";
+  test::expect_golden(golden_path(name), text);
 }
 
 net::PortRange ports(std::uint16_t first, std::uint16_t last) {
