@@ -148,21 +148,26 @@ TEST(Audit, A2_everything_is_listed_twice_a_day_and_what_differs_is_counted_and_
   EXPECT_EQ(s.machine.status().missed_events, 1U) << "c; d is newer than the cursor, b may have gone just now";
 }
 
-/// Away, and back with a database in which b is another and c is not there; its revisions have passed the cursor.
+/// The server, while a watch is open. It refuses, or does not answer at all.
+void go_and_return(Script& s, bool refuses) {
+  s.pass(2s);
+  s.end(false);
+  s.pass_until_asked();
+  if (refuses) {
+    s.answer(503, "unavailable");
+  } else {
+    s.end(false);
+  }
+  s.pass_until_asked();
+  ASSERT_TRUE(s.asks_watch());
+  s.head(200);
+}
+
+/// Back with the database of a backup, in which b is as it was before; its revisions have passed the cursor.
 TEST(Audit, C4_a_server_that_was_away_is_compared_though_its_history_goes_on) {
   for (const bool refuses : {false, true}) {
     Audited s;
-    s.pass(2s);
-    s.end(false);
-    s.pass_until_asked();
-    if (refuses) {
-      s.answer(503, "unavailable");
-    } else {
-      s.end(false);
-    }
-    s.pass_until_asked();
-    ASSERT_TRUE(s.asks_watch());
-    s.head(200);
+    go_and_return(s, refuses);
     s.bytes(event("ADDED", {"d", "101"}));
     const auto back = s.now;
     while (!s.asks_list() && !s.asks_watch_list() && s.now - back < 24h) {
@@ -184,12 +189,7 @@ TEST(Audit, C4_a_server_that_was_away_is_compared_though_its_history_goes_on) {
 TEST(Audit, C4_policies_are_compared_within_two_minutes) {
   Script s({api::Kind::network_policy, "networkpolicies", "/apis/networking.k8s.io/v1/networkpolicies"});
   s.sync({}, "100");
-  s.pass(2s);
-  s.end(false);
-  s.pass_until_asked();
-  s.end(false);
-  s.pass_until_asked();
-  s.head(200);
+  go_and_return(s, false);
   const auto back = s.now;
   while (!s.asks_list() && !s.asks_watch_list() && s.now - back < 1h) s.pass(5s);
   EXPECT_GE(s.now - back, 30s);
