@@ -36,7 +36,6 @@ while (($#)); do
     --wire-worlds) export PODFENCE_WIRE_WORLDS="${2:?--wire-worlds needs a number}"; shift ;;
     --soak)
       export PODFENCE_WORLDS=200000 PODFENCE_WIRE_WORLDS=2000 PODFENCE_PODS=5000 PODFENCE_SANDBOXES=1000
-      export PODFENCE_CLUSTER_LONG=1
       FUZZ_SECONDS=600
       ;;
     --fuzz-seconds) FUZZ_SECONDS="${2:?--fuzz-seconds needs a number}"; shift ;;

@@ -5,11 +5,10 @@ import difflib
 import json
 import os
 import random
-import shutil
 import signal
 import time
-import unittest
 
+from api_server_case import ApiServerCase
 from cluster_case import ALLOWED, NETWORKING, Case, Outside, bare_pod, connects, main, policy, prober
 from control_plane import until
 
@@ -37,38 +36,8 @@ def remember():
     before.extend(map(snapshot, Case.cluster.nodes))
 
 
-class ApiServer(Case):
+class ApiServer(ApiServerCase):
     """Faults of the API server and its database: what is enforced stays, and what changes afterwards is enforced again."""
-
-    def setUp(self):
-        self.space = f"faults-{self._testMethodName.split('_')[-1]}"
-        self.namespaces(self.space)
-        self.one, two = self.cluster.nodes
-        api = self.cluster.api()
-        for name, node in (("server", self.one), ("client", two), ("friend", two)):
-            api.create("pods", bare_pod(name, node, {"role": name}), self.space)
-        self.admit("friend")
-        pods = self.until_ready(self.space, 3)
-        self.address = pods[self.space, "server"][1][0]
-        self.netns = {name: netns for (_, name), (netns, _) in pods.items()}
-        self.until_only("friend")
-
-    def admit(self, role):
-        body = policy("only", {"app": "server"}, ingress=[{"from": [{"podSelector": {"matchLabels": {"role": role}}}]}])
-        self.cluster.kubectl("apply", "-n", self.space, "-f", "-", input=json.dumps(body))
-
-    def only(self, role):
-        return all(connects(self.netns[name], self.address, 8080) == (name == role) for name in ("client", "friend"))
-
-    def until_only(self, role):
-        until(lambda: self.only(role), f"{role} alone reaches the server", 240)
-
-    def rules(self):
-        return self.one.run("nft", "-s", "list", "table", "inet", "podfence").stdout
-
-    def restart_api_server(self):
-        self.cluster.plane.start_api_server()
-        self.cluster.plane.wait_ready()
 
     def test_it_is_killed_and_refuses(self):  # C1 C13, R-08
         """Meanwhile the agent is killed and its table deleted: the checkpoint is all that there is."""
@@ -103,31 +72,6 @@ class ApiServer(Case):
             etcd.send_signal(signal.SIGCONT)
         self.admit("client")
         self.until_only("client")
-
-    @unittest.skipUnless(os.environ.get("PODFENCE_CLUSTER_LONG"), "two minutes: PODFENCE_CLUSTER_LONG=1")
-    def test_its_database_is_a_backup(self):  # C4
-        """Its resource versions come past the agents' cursors at once; what was said since the backup never was."""
-        plane = self.cluster.plane
-        backup = os.path.join(self.cluster.root, "backup")
-        self.with_plane_stopped(lambda: shutil.copytree(plane.file("etcd"), backup))
-        self.until_only("friend")
-        self.admit("client")
-        self.until_only("client")
-
-        def restore():
-            shutil.rmtree(plane.file("etcd"))
-            shutil.move(backup, plane.file("etcd"))
-
-        self.with_plane_stopped(restore)
-        self.until_only("friend")
-
-    def with_plane_stopped(self, action):
-        plane = self.cluster.plane
-        for name in ("kube-apiserver", "etcd"):
-            plane.kill(name)
-        action()
-        plane.start_etcd()
-        self.restart_api_server()
 
 
 class Reboot(Case):
