@@ -143,6 +143,8 @@ class TakenAway(Installed):
 
     def test_the_list_and_the_program_come_back(self):
         self.watch()
+        # What goes before the installer has seen it stand is no repair: it was never installed.
+        self.host.until(lambda: self.installation()["state"] == "installed", "the installer has seen it")
         ours = [os.path.join(self.host.conf, "00-podfence.conflist"), os.path.join(self.host.bin, "podfence-cni")]
 
         for path in ours:
