@@ -12,7 +12,7 @@ using program::Shape;
 /// The kernel names one refused element at a time; past so many in one commit something else is wrong.
 constexpr std::size_t most_withheld_at_once = 1024;
 
-/// Leaving out such an element admits less, never more.
+/// Leaving out such an element admits no more.
 bool only_closes(Shape shape) {
   return shape != Shape::isolated && shape != Shape::managed;
 }
@@ -56,6 +56,7 @@ bool may_cut_flows(const diff::Changes& changes) {
   if (changes.install) return true;
   return std::any_of(changes.sets.begin(), changes.sets.end(), [](const auto& entry) {
     const auto& [set, change] = entry;
+    if (set.shape == Shape::policies) return false;  // it only counts
     const bool closes_by_adding = set.shape == Shape::isolated || set.shape == Shape::managed;
     return closes_by_adding ? !change.added.empty() : !change.removed.empty();
   });

@@ -142,6 +142,27 @@ Result<std::map<std::string, Counter>> NftKernel::counters() {
   return counters;
 }
 
+Result<std::map<program::TallyKey, Counter>> NftKernel::tallies() {
+  std::map<program::TallyKey, Counter> tallies;
+  for (const auto direction : net::directions) {
+    const auto values = netlink::dump_tally(socket_, direction);
+    if (!values) return fail(values.error());
+    for (const auto& [number, value] : *values) {
+      tallies[{direction, number}] = {value.packets, value.bytes};
+    }
+  }
+  return tallies;
+}
+
+Result<> NftKernel::forget_tallies(const std::vector<program::TallyKey>& keys) {
+  const auto done = transact(false, [&](const auto&) {
+    for (const auto& key : keys) netlink::delete_tally(batch_, key);
+  });
+  batch_.clear();
+  if (!done) return fail(Error(done.error().error).in("policy counters"));
+  return {};
+}
+
 Result<> NftKernel::purge() {
   const auto done = transact(true, [&](const std::optional<netlink::TableInfo>& table) {
     if (table) netlink::delete_table(batch_);

@@ -26,6 +26,12 @@ class NftKernel : public Kernel {
   Result<bool> has(program::SetId set, const program::Element& element) override;
   Result<std::map<std::string, Counter>> counters() override;
 
+  /// Denied packets of isolated pods, by the number of the policies that isolate them (compile/policy_set.h).
+  /// Exact: a packet is counted under the number that its own look-up found.
+  Result<std::map<program::TallyKey, Counter>> tallies();
+  /// Their counters go, all or none; one that is still in use begins anew. not_found: not all are there.
+  Result<> forget_tallies(const std::vector<program::TallyKey>& keys);
+
   /// Deletes our table, if there is one: nothing of ours is left.
   Result<> purge();
 

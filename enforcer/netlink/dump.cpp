@@ -215,6 +215,32 @@ Result<std::vector<program::Element>> dump_elements(Socket& socket, program::Set
   }
 }
 
+/// NFTA_EXPR_DATA of a counter.
+CounterValue read_counter(std::span<const std::byte> attributes) {
+  CounterValue value;
+  for_each_attribute(attributes, [&](const Attribute& a) {
+    const auto number = Cursor(a.value).take_be64();
+    if (a.type == NFTA_COUNTER_PACKETS) value.packets = number.value_or(0);
+    if (a.type == NFTA_COUNTER_BYTES) value.bytes = number.value_or(0);
+  });
+  return value;
+}
+
+/// Nothing for one that has no counter: no packet made it.
+std::optional<std::pair<program::ClassId, CounterValue>> read_tally_element(std::span<const std::byte> attributes) {
+  std::optional<program::ClassId> number;
+  std::optional<CounterValue> value;
+  for_each_attribute(attributes, [&](const Attribute& a) {
+    for_each_attribute(a.value, [&](const Attribute& inner) {
+      if (a.type == NFTA_SET_ELEM_KEY && inner.type == NFTA_DATA_VALUE) {
+        number = Cursor(inner.value).take_as<program::ClassId>();
+      }
+      if (a.type == NFTA_SET_ELEM_EXPR && inner.type == NFTA_EXPR_DATA) value = read_counter(inner.value);
+    });
+  });
+  return number && value ? std::optional(std::pair(*number, *value)) : std::nullopt;
+}
+
 }  // namespace
 
 Result<std::optional<TableInfo>> find_table(Socket& socket) {
@@ -278,6 +304,22 @@ Result<bool> has_element(Socket& socket, program::SetId set, const program::Elem
   if (asked) return true;
   if (asked.error().code() == Errc::not_found) return false;
   return fail(Error(asked.error()).in(name_of(set)));
+}
+
+Result<std::map<program::ClassId, CounterValue>> dump_tally(Socket& socket, net::Direction direction) {
+  using Tally = std::map<program::ClassId, CounterValue>;
+  Request request(NFT_MSG_GETSETELEM, NFTA_SET_ELEM_LIST_TABLE);
+  request.put(NFTA_SET_ELEM_LIST_SET, program::tally_of(direction));
+  auto tally = collect<Tally>(socket, request, "policy counters", [](Tally& into, const nlmsghdr* message) {
+    for_each_attribute(attributes_of(message, sizeof(nfgenmsg)), [&](const Attribute& list) {
+      if (list.type != NFTA_SET_ELEM_LIST_ELEMENTS) return;
+      for_each_attribute(list.value, [&](const Attribute& element) {
+        if (const auto counted = read_tally_element(element.value)) into.insert(*counted);
+      });
+    });
+  });
+  if (!tally && tally.error().code() == Errc::not_found) return Tally();
+  return tally;
 }
 
 Result<std::map<std::string, CounterValue>> dump_counters(Socket& socket, std::string_view table) {

@@ -40,4 +40,7 @@ struct CounterValue {
 /// Of that table of the inet family; none where there is no such table.
 Result<std::map<std::string, CounterValue>> dump_counters(Socket& socket, std::string_view table = program::table_name);
 
+/// What the tally of that direction (program::tally_of) has counted, by number; nothing where there is no table.
+Result<std::map<program::ClassId, CounterValue>> dump_tally(Socket& socket, net::Direction direction);
+
 }  // namespace podfence::netlink

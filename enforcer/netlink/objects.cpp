@@ -53,10 +53,21 @@ SetSpec spec_of(const program::Meter& meter) {
   return spec;
 }
 
+SetSpec spec_of_tally(net::Direction direction) {
+  SetSpec spec;
+  spec.name = program::tally_of(direction);
+  spec.flags = NFT_SET_EVAL;
+  spec.size = program::tally_size;
+  spec.key_type = type_id::classid;
+  spec.key_size = sizeof(program::ClassId);
+  return spec;
+}
+
 std::vector<SetSpec> all_sets() {
   std::vector<SetSpec> specs;
   for (std::size_t i = 0; i < program::set_count; ++i) specs.push_back(spec_of(program::set_at(i)));
   for (const auto& meter : program::meters()) specs.push_back(spec_of(meter));
+  for (const auto direction : net::directions) specs.push_back(spec_of_tally(direction));
   return specs;
 }
 
@@ -66,6 +77,10 @@ void put_table(Batch& batch, std::uint32_t flags, bool must_be_new) {
 
 void delete_table(Batch& batch) {
   writer(batch, true).delete_table();
+}
+
+void delete_tally(Batch& batch, const program::TallyKey& key) {
+  writer(batch, false).delete_element(program::tally_of(key.first), key.second);
 }
 
 void put_constant_objects(Batch& batch, const program::Options& options, std::uint32_t table_flags) {

@@ -26,6 +26,8 @@ struct SetSpec {
 inline constexpr unsigned type_bits = 6;
 SetSpec spec_of(program::SetId set);
 SetSpec spec_of(const program::Meter& meter);
+/// See program::tally_of.
+SetSpec spec_of_tally(net::Direction direction);
 /// All of them, in the order in which they are made.
 std::vector<SetSpec> all_sets();
 
@@ -38,6 +40,9 @@ void delete_table(Batch& batch);
 
 /// The table and everything constant in it.
 void put_constant_objects(Batch& batch, const program::Options& options, std::uint32_t table_flags);
+
+/// Deletes a number of a tally, which must have it.
+void delete_tally(Batch& batch, const program::TallyKey& key);
 
 /// The whole transaction. `replaces`: there is a table, which goes.
 void encode(Batch& batch, const diff::Changes& changes, bool replaces, std::uint32_t table_flags);

@@ -90,7 +90,7 @@ class Encoder {
   }
   void operator()(const program::LoadClass& s) {
     need_family(s.set.family);
-    address(s.remote, s.set.family, 0);
+    address(s.side, s.set.family, 0);
     lookup(s.set, false, true);
     meta_set_priority();
   }
@@ -105,6 +105,14 @@ class Encoder {
     nftnl_expr* e = add("objref");
     nftnl_expr_set_u32(e, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
     nftnl_expr_set_str(e, NFTNL_EXPR_OBJREF_IMM_NAME, s.counter.c_str());
+  }
+  void operator()(const program::CountClass& s) {
+    meta_load(NFT_META_PRIORITY, 0);
+    nftnl_expr* e = add("dynset");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_SREG_KEY, reg(0));
+    nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_ADD);
+    nftnl_expr_set_str(e, NFTNL_EXPR_DYNSET_SET_NAME, s.tally.c_str());
+    nftnl_expr_set(e, NFTNL_EXPR_DYNSET_EXPR, nftnl_expr_alloc("counter"), 0);
   }
   void operator()(const program::OverSourceRate& s) {
     if (s.key == program::OverSourceRate::Key::source_address) {
@@ -322,12 +330,16 @@ RulePtr make_rule(const std::string& chain, const program::Rule& statements) {
 }
 
 std::string bytecode_of(const nftnl_rule* rule) {
+  // The kernel tells a timeout of each dynset, and refuses one of 0 from us.
+  constexpr std::string_view no_timeout = "timeout 0ms ";
   std::string text;
   std::array<char, 1024> buffer{};
   for_each_expression(rule, [&](const nftnl_expr* e) {
     buffer[0] = '\0';
     nftnl_expr_snprintf(buffer.data(), buffer.size(), e, NFTNL_OUTPUT_DEFAULT, 0);
-    text.append("[").append(name_of(e)).append(" ").append(buffer.data()).append("]\n");
+    std::string words(buffer.data());
+    if (const auto at = words.find(no_timeout); at != std::string::npos) words.erase(at, no_timeout.size());
+    text.append("[").append(name_of(e)).append(" ").append(words).append("]\n");
   });
   return text;
 }
@@ -342,7 +354,8 @@ void find_options(const nftnl_rule* rule, program::Options& options) {
     } else if (name == "dynset") {
       std::uint32_t size = 0;
       const void* inner = nftnl_expr_get(e, NFTNL_EXPR_DYNSET_EXPR, &size);
-      if (inner != nullptr) options.log_source_rate = rate_of(static_cast<const nftnl_expr*>(inner));
+      const auto* expression = static_cast<const nftnl_expr*>(inner);
+      if (inner != nullptr && name_of(expression) == "limit") options.log_source_rate = rate_of(expression);
     } else if (name == "immediate" && nftnl_expr_is_set(e, NFTNL_EXPR_IMM_DATA)) {
       std::uint32_t size = 0;
       const void* data = nftnl_expr_get(e, NFTNL_EXPR_IMM_DATA, &size);

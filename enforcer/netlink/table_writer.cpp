@@ -30,7 +30,7 @@ void note_byte_order(nftnl_set* set, const SetSpec& spec) {
                                                                                 nftnl_udata_buf_free);
   const bool concatenation = (spec.key_type >> type_bits) != 0;
   if (concatenation || !notes) return;
-  const bool host_key = spec.key_type == type_id::iface_index;
+  const bool host_key = spec.key_type == type_id::iface_index || spec.key_type == type_id::classid;
   nftnl_udata_put_u32(notes.get(), NFTNL_UDATA_SET_KEYBYTEORDER, host_key ? host_order : network_order);
   if (spec.data_size > 0) nftnl_udata_put_u32(notes.get(), NFTNL_UDATA_SET_DATABYTEORDER, host_order);
   nftnl_set_set_data(set, NFTNL_SET_USERDATA, nftnl_udata_buf_data(notes.get()), nftnl_udata_buf_len(notes.get()));
@@ -131,6 +131,20 @@ void TableWriter::flush_set(const std::string& set) {
   nlmsghdr* message = batch_.start(NFT_MSG_DELSETELEM, 0);
   mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, table_.c_str());
   mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set.c_str());
+  batch_.finish(message);
+}
+
+void TableWriter::delete_element(const std::string& set, std::uint32_t key) {
+  nlmsghdr* message = batch_.start(NFT_MSG_DELSETELEM, 0);
+  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, table_.c_str());
+  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set.c_str());
+  nlattr* list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+  nlattr* element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
+  nlattr* value = mnl_attr_nest_start(message, NFTA_SET_ELEM_KEY);
+  mnl_attr_put(message, NFTA_DATA_VALUE, sizeof(key), &key);
+  mnl_attr_nest_end(message, value);
+  mnl_attr_nest_end(message, element);
+  mnl_attr_nest_end(message, list);
   batch_.finish(message);
 }
 

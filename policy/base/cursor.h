@@ -47,6 +47,12 @@ class Cursor {
     const auto low = take_be16();
     return (static_cast<std::uint32_t>(*high) << 16U) | *low;
   }
+  std::optional<std::uint64_t> take_be64() {
+    const auto high = left() >= 8 ? take_be32() : std::nullopt;
+    if (!high) return std::nullopt;
+    const auto low = take_be32();
+    return (static_cast<std::uint64_t>(*high) << 32U) | *low;
+  }
 
  private:
   std::span<const std::byte> rest_;

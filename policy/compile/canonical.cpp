@@ -44,7 +44,7 @@ program::Program canonical(program::Program program) {
     const auto numbers = numbers_by_first_address(program, direction);
     for (std::size_t index = 0; index < program::set_count; ++index) {
       const SetId set = program::set_at(index);
-      if (set.direction != direction || !(program::has_class_key(set.shape) || program::is_map(set.shape))) continue;
+      if (set.direction != direction || !program::names_class(set.shape)) continue;
       auto& elements = program.sets[index];
       for (auto& element : elements) {
         if (element.class_id != program::no_class) element.class_id = numbers.at(element.class_id);

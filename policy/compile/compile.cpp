@@ -5,6 +5,7 @@
 #include <set>
 
 #include "policy/compile/elements.h"
+#include "policy/compile/policy_set.h"
 #include "policy/model/grant.h"
 
 namespace podfence::compile {
@@ -165,8 +166,12 @@ void compile_side(const store::Cluster& cluster, const Settings& settings, const
   std::vector<Placed> placed;
   for (const auto& [local, policies] : side.subjects) {
     const model::PortSet all = admitted(side, *local, policies, nullptr);
+    PolicySet names;
+    for (const auto* policy : policies) names.emplace_back(policy->meta.namespace_, policy->meta.name);
+    std::sort(names.begin(), names.end());
     for (const net::IpAddr& ip : local->addresses) {
       placed.push_back({{Shape::isolated, direction, ip.family()}, address_element(ip)});
+      placed.push_back({{Shape::policies, direction, ip.family()}, peer_element(ip, number_of(names))});
       append_elements(placed, direction, ip, program::no_class, all, settings.split_ports);
     }
     for (const auto& [signature, class_] : classes) {

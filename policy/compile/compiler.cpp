@@ -75,6 +75,7 @@ struct Compiler::State {
   RelevantPolicies policies{ingress.specs(), egress.specs()};
   LocalPods locals;
   Addresses attached;  // sorted
+  std::uint64_t policy_sets_version = 0;
   std::vector<net::IpRange> managed;
 };
 
@@ -115,6 +116,7 @@ void Compiler::State::update_subjects(Direction direction, const std::vector<Slo
       const api::Pod* object = pod.addresses.empty() ? nullptr : cluster.find_pod(key.first, key.second);
       const bool rebound = subject.bind(context, object, selecting);
       if (rebound || pod.addresses != pod.addresses_before) {
+        ++policy_sets_version;
         subject.rebuild(context, pod.addresses_before, pod.addresses, sink);
         continue;
       }
@@ -203,6 +205,26 @@ program::Program Compiler::program() const {
   }
   for (auto& elements : program.sets) compile::sort_unique(elements);
   return program;
+}
+
+std::map<program::TallyKey, PolicySet> Compiler::policy_sets() const {
+  State& s = *state_;
+  std::map<program::TallyKey, PolicySet> sets;
+  for (const auto& [key, pod] : s.locals.pods()) {
+    for (const Direction direction : net::directions) {
+      PolicySet isolating;
+      for (const auto& policy : pod.policies) {
+        const RelevantPolicy* relevant = s.policies.find(policy);
+        if (relevant != nullptr && relevant->isolates[index_of(direction)]) isolating.push_back(policy);
+      }
+      if (!isolating.empty()) sets[{direction, number_of(isolating)}] = std::move(isolating);
+    }
+  }
+  return sets;
+}
+
+std::uint64_t Compiler::policy_sets_version() const {
+  return state_->policy_sets_version;
 }
 
 Compiler::Sizes Compiler::sizes() const {

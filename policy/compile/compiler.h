@@ -3,11 +3,14 @@
 // policy costs what it touches, never a recompile of the world. Its laws (tested on random histories):
 //   program() equals compile(cluster(), settings(), attached()) up to the numbering of classes;
 //   applying every Changes it gave, in order, to the Program it started from gives program().
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "policy/compile/compile.h"
+#include "policy/compile/policy_set.h"
 #include "policy/diff/changes.h"
 #include "policy/store/cluster.h"
 
@@ -34,6 +37,11 @@ class Compiler {
   const Settings& settings() const;
   const std::vector<net::IpAddr>& attached() const;  // sorted
   program::Program program() const;
+
+  /// The policies that isolate pods of this node now, by the number under which the kernel counts what they deny.
+  std::map<program::TallyKey, PolicySet> policy_sets() const;
+  /// Changes whenever policy_sets() may have.
+  std::uint64_t policy_sets_version() const;
 
   struct Sizes {
     std::size_t local_pods = 0;

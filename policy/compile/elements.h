@@ -19,7 +19,7 @@ void append_elements(std::vector<Placed>& out, net::Direction direction, const n
 
 /// An element that is nothing but an address: isolated, self, known.
 program::Element address_element(const net::IpAddr& ip);
-/// An element of peer_class.
+/// An element of peer_class or policies.
 program::Element peer_element(const net::IpAddr& ip, program::ClassId class_id);
 /// An element of cidr_class; of managed with no_class.
 program::Element range_element(const net::IpRange& range, program::ClassId class_id);

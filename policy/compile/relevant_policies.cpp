@@ -12,6 +12,7 @@ RelevantPolicy* RelevantPolicies::find(const store::NamespacedName& key) {
 
 RelevantPolicy& RelevantPolicies::add_subject(const store::NamespacedName& key) {
   RelevantPolicy& policy = policies_[key];
+  policy.name = key;
   if (policy.subjects++ == 0) touch(key);
   return policy;
 }
@@ -40,6 +41,7 @@ void RelevantPolicies::refresh(const store::Cluster& cluster) {
     const auto place = policies_.find(key);
     if (place == policies_.end()) continue;
     RelevantPolicy next;
+    next.name = key;
     next.subjects = place->second.subjects;
     const api::NetworkPolicy* policy = cluster.find_policy(key.first, key.second);
     for (const net::Direction direction : net::directions) {

@@ -18,6 +18,7 @@ struct HeldGrant {
 };
 
 struct RelevantPolicy {
+  store::NamespacedName name;
   std::uint32_t subjects = 0;  // pods of this node that it selects
   std::array<bool, 2> isolates{};
   std::array<std::vector<HeldGrant>, 2> grants;  // by direction

@@ -37,10 +37,15 @@ class Writer {
     }
   }
 
-  void change_isolated(const net::IpAddr& ip, bool from, bool to) {
-    const program::SetId set{Shape::isolated, context_.direction, ip.family()};
-    if (from && !to) sink_.remove(set, address_element(ip));
-    if (to && !from) sink_.add(set, address_element(ip));
+  /// The number of the policies that isolate the address; no_class: none does.
+  void change_policies(const net::IpAddr& ip, program::ClassId from, program::ClassId to) {
+    if (from == to) return;
+    const program::SetId isolated{Shape::isolated, context_.direction, ip.family()};
+    const program::SetId policies{Shape::policies, context_.direction, ip.family()};
+    if (from == program::no_class) sink_.add(isolated, address_element(ip));
+    if (to == program::no_class) sink_.remove(isolated, address_element(ip));
+    if (from != program::no_class) sink_.remove(policies, peer_element(ip, from));
+    if (to != program::no_class) sink_.add(policies, peer_element(ip, to));
   }
 
   /// Both sorted by class.
@@ -85,9 +90,10 @@ Subject::Terms Subject::terms_of(const Context& context, const api::Pod& pod,
                                  const std::vector<const RelevantPolicy*>& policies) {
   Terms terms;
   model::PortSetBuilder all;
+  PolicySetNumber number;
+  const std::size_t direction = compile::index_of(context.direction);
   for (const RelevantPolicy* policy : policies) {
-    const std::size_t direction = compile::index_of(context.direction);
-    terms.isolated = terms.isolated || policy->isolates[direction];
+    if (policy->isolates[direction]) number.add(policy->name);
     for (const HeldGrant& grant : policy->grants[direction]) {
       model::PortSetBuilder ports;
       ports.add(grant.ports);
@@ -102,6 +108,7 @@ Subject::Terms Subject::terms_of(const Context& context, const api::Pod& pod,
       }
     }
   }
+  terms.policies = number.finish();
   terms.all = context.pool.acquire(all.finish());
   std::sort(terms.entries.begin(), terms.entries.end(), [](const Entry& a, const Entry& b) {
     return a.peer != b.peer ? a.peer < b.peer : std::less<>{}(a.ports, b.ports);
@@ -148,27 +155,27 @@ Subject::Tuples Subject::tuples_for(const Context& context, net::Family family) 
 void Subject::rebuild(const Context& context, const Addresses& before, const Addresses& now, ChangeSink& sink) {
   static const Tuples no_tuples;
   Writer writer(context, sink);
-  const bool isolated = terms_.isolated && !now.empty();
+  const program::ClassId policies = now.empty() ? program::no_class : terms_.policies;
   for (const net::Family family : net::families) {
     Tuples next = has_family(now, family) ? tuples_for(context, family) : Tuples{};
     Tuples& tuples = tuples_[index_of(family)];
     for (const net::IpAddr& ip : before) {
       if (ip.family() != family || is_in(now, ip)) continue;
-      writer.change_isolated(ip, isolated_, false);
+      writer.change_policies(ip, policies_, program::no_class);
       writer.change(ip, 0, all_, nullptr);
       writer.change_all(ip, tuples, no_tuples);
     }
     for (const net::IpAddr& ip : now) {
       if (ip.family() != family) continue;
       const bool stays = is_in(before, ip);
-      writer.change_isolated(ip, stays && isolated_, isolated);
+      writer.change_policies(ip, stays ? policies_ : program::no_class, policies);
       writer.change(ip, 0, stays ? all_ : nullptr, terms_.all);
       writer.change_all(ip, stays ? tuples : no_tuples, next);
     }
     for (const Tuple& tuple : tuples) context.pool.release(tuple.second);
     tuples = std::move(next);
   }
-  isolated_ = isolated;
+  policies_ = policies;
   const PortSetRef all = terms_.all != nullptr ? context.pool.acquire(*terms_.all) : nullptr;
   context.pool.release(all_);
   all_ = all;
@@ -206,7 +213,10 @@ void Subject::update(const Context& context, const Addresses& addresses, const s
 void Subject::append_to(program::Program& program, const Context& context, const Addresses& addresses) const {
   std::vector<Placed> placed;
   for (const net::IpAddr& ip : addresses) {
-    if (isolated_) placed.push_back({{Shape::isolated, context.direction, ip.family()}, address_element(ip)});
+    if (policies_ != program::no_class) {
+      placed.push_back({{Shape::isolated, context.direction, ip.family()}, address_element(ip)});
+      placed.push_back({{Shape::policies, context.direction, ip.family()}, peer_element(ip, policies_)});
+    }
     if (all_ != nullptr) append_elements(placed, context.direction, ip, program::no_class, *all_, context.split_ports);
     for (const Tuple& tuple : tuples_[index_of(ip.family())]) {
       const program::ClassId number = context.classes.at(tuple.first).number;

@@ -6,6 +6,7 @@
 
 #include "policy/compile/change_sink.h"
 #include "policy/compile/class_table.h"
+#include "policy/compile/policy_set.h"
 #include "policy/compile/port_pool.h"
 #include "policy/compile/relevant_policies.h"
 
@@ -41,9 +42,9 @@ class Subject {
     friend bool operator==(const Entry&, const Entry&) = default;
   };
   struct Terms {
-    bool isolated = false;
-    PortSetRef all = nullptr;    // to every address
-    std::vector<Entry> entries;  // sorted by peer
+    program::ClassId policies = program::no_class;  // that isolate it; no_class: none does
+    PortSetRef all = nullptr;                       // to every address
+    std::vector<Entry> entries;                     // sorted by peer
     friend bool operator==(const Terms&, const Terms&) = default;
   };
   using Tuple = std::pair<SlotId, PortSetRef>;
@@ -57,7 +58,7 @@ class Subject {
 
   Terms terms_;
   /// What is in the kernel: for each family that the pod has addresses of.
-  bool isolated_ = false;
+  program::ClassId policies_ = program::no_class;
   PortSetRef all_ = nullptr;
   std::array<Tuples, 2> tuples_;
 };

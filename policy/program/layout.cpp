@@ -27,6 +27,8 @@ std::string_view word_of(Shape shape) {
       return "all_protocol";
     case Shape::all_any:
       return "all_any";
+    case Shape::policies:
+      return "policies";
     case Shape::self:
       return "self";
     case Shape::managed:

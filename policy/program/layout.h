@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "policy/net/flow.h"
 
@@ -18,6 +19,9 @@ namespace podfence::program {
 using ClassId = std::uint32_t;
 inline constexpr ClassId no_class = 0;
 inline constexpr ClassId first_class = 0x10000;
+
+/// What denied packets are counted under: the number of the policies that isolate the pod in that direction.
+using TallyKey = std::pair<net::Direction, ClassId>;
 
 /// What a set holds. `local` is the address of a pod of this node, `remote` the other end.
 enum class Shape : std::uint8_t {
@@ -32,12 +36,13 @@ enum class Shape : std::uint8_t {
   all_range,
   all_protocol,
   all_any,
-  self,     // local . local: a pod to itself; no direction
-  managed,  // ranges whose addresses must be known pods; interval; no direction
-  known,    // addresses of known pods of this node, the host network's excluded; no direction
+  policies,  // map local address -> the policies that isolate it, as a number; for denied packets only
+  self,      // local . local: a pod to itself; no direction
+  managed,   // ranges whose addresses must be known pods; interval; no direction
+  known,     // addresses of known pods of this node, the host network's excluded; no direction
 };
 
-inline constexpr std::size_t directed_shapes = 11;  // the first eleven exist for each direction
+inline constexpr std::size_t directed_shapes = 12;  // the first twelve exist for each direction
 
 struct SetId {
   Shape shape = Shape::isolated;
@@ -67,13 +72,17 @@ constexpr SetId set_at(std::size_t index) {
 }
 
 constexpr bool is_map(Shape s) {
-  return s == Shape::cidr_class || s == Shape::peer_class;
+  return s == Shape::cidr_class || s == Shape::peer_class || s == Shape::policies;
 }
 constexpr bool is_interval(Shape s) {
   return s == Shape::cidr_class || s == Shape::class_range || s == Shape::all_range || s == Shape::managed;
 }
 constexpr bool has_class_key(Shape s) {
   return s == Shape::class_port || s == Shape::class_range || s == Shape::class_protocol || s == Shape::class_any;
+}
+/// Holds numbers of peer classes, as key or as data.
+constexpr bool names_class(Shape s) {
+  return has_class_key(s) || s == Shape::cidr_class || s == Shape::peer_class;
 }
 constexpr bool has_protocol(Shape s) {
   return s == Shape::class_port || s == Shape::class_range || s == Shape::class_protocol || s == Shape::all_port ||

@@ -65,10 +65,11 @@ std::string text_of_statement(const Statement& statement) {
           [](const MatchTuple& s) { return tuple_words(s); },
           [](const ClearClass&) { return std::string("meta priority set none"); },
           [](const LoadClass& s) {
-            return "meta priority set " + address_words(s.remote, s.set.family) + " map " + set_words(s.set);
+            return "meta priority set " + address_words(s.side, s.set.family) + " map " + set_words(s.set);
           },
           [](const SetLabel& s) { return "ct label set " + std::to_string(s.bit); },
           [](const Count& s) { return "counter name \"" + s.counter + "\""; },
+          [](const CountClass& s) { return "add @" + s.tally + " { meta priority counter }"; },
           [](const OverSourceRate& s) { return source_rate_words(s); },
           [](const OverNodeRate& s) { return rate_words(s.rate, s.burst); },
           [](const Log& s) { return log_words(s); },
@@ -158,6 +159,11 @@ void append_meter(std::string& out, const Meter& meter) {
   out.append("\n\t\tsize ").append(std::to_string(meter_size)).append("\n\t\tflags dynamic,timeout\n\t}\n\n");
 }
 
+void append_tally(std::string& out, const std::string& name) {
+  out.append("\tset ").append(name).append(" {\n\t\ttype classid\n\t\tsize ").append(std::to_string(tally_size));
+  out.append("\n\t\tflags dynamic\n\t}\n\n");
+}
+
 void append_counters(std::string& out, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     out.append("\tcounter ").append(name).append(" {\n\t\tpackets 0 bytes 0\n\t}\n\n");
@@ -205,6 +211,7 @@ std::string print(const Program& program) {
   append_counters(out, counter_names());
   for (std::size_t i = 0; i < set_count; ++i) append_set(out, set_at(i), program.sets[i]);
   for (const Meter& meter : meters()) append_meter(out, meter);
+  for (const net::Direction d : net::directions) append_tally(out, tally_of(d));
   append_chains(out, chains(program.options), "filter");
   return out += "}\n";
 }

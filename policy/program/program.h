@@ -12,10 +12,6 @@
 
 namespace podfence::program {
 
-/// Raised whenever the rules or sets that a version of this program installs change, so that an upgrade replaces the
-/// old table in one transaction (conformance R-16).
-inline constexpr std::uint32_t layout_version = 1;
-
 /// What the constant rules depend on.
 struct Options {
   std::uint16_t log_group = 4021;       // NFLOG group of denied packets
@@ -30,7 +26,7 @@ struct Options {
 struct Element {
   net::IpAddr address;       // local, or remote in cidr_class and peer_class; first address of an interval
   net::IpAddr address_last;  // of cidr_class and managed: last address of the interval, else zero of the same default
-  ClassId class_id = no_class;  // key of class_*, data of cidr_class and peer_class
+  ClassId class_id = no_class;  // key of class_*, data of maps
   net::Protocol protocol;
   net::PortRange ports{};  // first == last but in *_range
   friend auto operator<=>(const Element&, const Element&) = default;

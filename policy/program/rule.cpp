@@ -48,6 +48,15 @@ Rule join(Rule first, const Rule& second) {
   return first;
 }
 
+/// The ends of a packet. In one of the reply direction source and destination have changed places.
+struct Ends {
+  bool reply;
+  Side originator = reply ? Side::destination : Side::source;
+  Side responder = reply ? Side::source : Side::destination;
+  [[nodiscard]] Side local(Direction d) const { return d == Direction::egress ? originator : responder; }
+  [[nodiscard]] Side remote(Direction d) const { return d == Direction::egress ? responder : originator; }
+};
+
 /// A limit counts for the rule that holds it, so one for the node must be one rule that all denied packets pass.
 constexpr std::string_view node_limit_chain = "node_limit";
 
@@ -60,6 +69,7 @@ Chain node_limit(const Options& options) {
 /// A pod reaches itself whatever policies say. Every other packet is counted, then logged within the rates: an ingress
 /// flood is told apart by its source address, an egress flood by its pod's interface, for which there is one and whose
 /// source address may be forged.
+/// Denied packets of isolated pods are counted once more by the policies that isolate them.
 Chain denied(const Options& options, Direction d, Why why, Family f) {
   const std::string counter = std::string(why == Why::unknown ? "unknown_" : "denied_").append(short_name(d));
   const auto key = d == Direction::ingress ? OverSourceRate::Key::source_address : OverSourceRate::Key::input_interface;
@@ -69,21 +79,16 @@ Chain denied(const Options& options, Direction d, Why why, Family f) {
     chain.rules.push_back(join({MatchSelf{{Shape::self, Direction::ingress, f}}}, allow(options)));
   }
   chain.rules.push_back({Count{counter}});
+  if (why != Why::unknown) {
+    const Ends ends{why == Why::reply};
+    chain.rules.push_back({LoadClass{ends.local(d), {Shape::policies, d, f}}, CountClass{tally_of(d)}});
+  }
   chain.rules.push_back({source_rate, Count{"over_source"}, Drop{}});
   chain.rules.push_back({Jump{std::string(node_limit_chain)}});
   chain.rules.push_back({Log{log_prefix(d, why), options.log_group}});
   chain.rules.push_back({Drop{}});
   return chain;
 }
-
-/// The ends of a packet. In one of the reply direction source and destination have changed places.
-struct Ends {
-  bool reply;
-  Side originator = reply ? Side::destination : Side::source;
-  Side responder = reply ? Side::source : Side::destination;
-  [[nodiscard]] Side local(Direction d) const { return d == Direction::egress ? originator : responder; }
-  [[nodiscard]] Side remote(Direction d) const { return d == Direction::egress ? responder : originator; }
-};
 
 /// An address of this node's pod ranges that is no known pod's. Known first: most addresses here are, and it is a hash.
 Rule refuse_unknown(Side side, Family f) {
@@ -160,6 +165,10 @@ std::string log_prefix(Direction direction, Why why) {
       return prefix += ":unknown";
   }
   return prefix;
+}
+
+std::string tally_of(Direction direction) {
+  return std::string("denied_by_").append(short_name(direction));
 }
 
 std::vector<std::string> counter_names() {

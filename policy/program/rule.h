@@ -51,7 +51,7 @@ struct MatchTuple {
 struct ClearClass {};
 /// meta priority set ADDRESS map @set; a miss leaves it as it was and the packet goes on with the next rule
 struct LoadClass {
-  Side remote;
+  Side side;
   SetId set;
 };
 /// ct label set BIT
@@ -61,6 +61,10 @@ struct SetLabel {
 /// counter name NAME
 struct Count {
   std::string counter;
+};
+/// add @TALLY { meta priority counter }: counts under the number that was loaded. A full set goes on to the next rule.
+struct CountClass {
+  std::string tally;
 };
 /// add @METER { KEY timeout 1m limit rate over N/second burst M packets }: goes on when the source is over its rate.
 /// A full set goes on to the next rule, so a source without room is still counted and limited there.
@@ -90,9 +94,10 @@ struct Goto {
   std::string chain;
 };
 
-using Statement = std::variant<MatchEstablished, MatchReply, MatchFamily, MatchNeighbourDiscovery, MatchAddress,
-                               MatchSelf, MatchTuple, ClearClass, LoadClass, SetLabel, Count, OverSourceRate,
-                               OverNodeRate, Log, Accept, Drop, Jump, Goto, MatchFirstPacket, MatchObserved>;
+using Statement =
+    std::variant<MatchEstablished, MatchReply, MatchFamily, MatchNeighbourDiscovery, MatchAddress, MatchSelf,
+                 MatchTuple, ClearClass, LoadClass, SetLabel, Count, CountClass, OverSourceRate, OverNodeRate, Log,
+                 Accept, Drop, Jump, Goto, MatchFirstPacket, MatchObserved>;
 
 using Rule = std::vector<Statement>;
 
@@ -109,6 +114,11 @@ struct Meter {
   net::Family family;
 };
 inline constexpr std::uint32_t meter_size = 4096;
+
+/// A dynamic set of numbers, each with a counter, which the first packet of a number makes; not part of a Program.
+/// "denied_by_in": denied packets by the number in in_policies4 and in_policies6.
+std::string tally_of(net::Direction direction);
+inline constexpr std::uint32_t tally_size = 4096;  // numbers; this node's pods have a few hundred at most
 inline constexpr std::uint32_t meter_timeout_seconds = 60;
 inline constexpr std::uint32_t log_snaplen = 128;  // bytes: IPv6 header, extension headers, TCP header
 

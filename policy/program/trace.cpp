@@ -110,7 +110,7 @@ Tracer::Next Tracer::step(const Statement& statement, State& state) const {
                           return Next::go_on;
                         },
                         [&](const LoadClass& s) {
-                          const auto found = class_of(state.program, s.set, address_of(state.packet, s.remote));
+                          const auto found = class_of(state.program, s.set, address_of(state.packet, s.side));
                           if (!found) return Next::next_rule;
                           state.packet.priority = *found;
                           return Next::go_on;

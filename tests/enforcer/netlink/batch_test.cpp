@@ -133,7 +133,7 @@ TEST(Objects, AreTheTypesThatLayoutSays) {
   EXPECT_EQ(range.key_type, ((23U * 64 + 8) * 64 + 12) * 64 + 13);
   EXPECT_EQ(range.key_size, 28U);
   EXPECT_EQ(range.field_sizes, (std::vector<std::uint32_t>{4, 16, 1, 2}));
-  EXPECT_EQ(all_sets().size(), program::set_count + program::meters().size());
+  EXPECT_EQ(all_sets().size(), program::set_count + program::meters().size() + net::directions.size());
 }
 
 }  // namespace
