@@ -34,6 +34,7 @@
 #include "enforcer/agent/http.h"
 #include "enforcer/agent/metrics.h"
 #include "enforcer/agent/observer.h"
+#include "enforcer/agent/policy_counters.h"
 #include "enforcer/agent/requests.h"
 #include "enforcer/agent/sinks.h"
 #include "enforcer/agent/status.h"
@@ -51,6 +52,15 @@ using boost::system::error_code;
 using namespace std::chrono_literals;
 
 constexpr auto tick = 1s;
+
+/// Packets that policies denied.
+std::uint64_t denied_of(const flow::CounterPackets& counters) {
+  std::uint64_t denied = 0;
+  for (const auto direction : {"denied_in", "denied_out"}) {
+    if (const auto found = counters.find(direction); found != counters.end()) denied += found->second;
+  }
+  return denied;
+}
 
 /// Differs with every start.
 std::string new_instance() {
@@ -120,6 +130,7 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   std::optional<Checkpoints> checkpoints_;
   std::optional<flow::FlowPipeline> flows_;
   std::optional<FlowReader> flow_reader_;
+  std::optional<PolicyCounters> policy_counters_;
   std::optional<Observer> observer_;
   std::vector<std::unique_ptr<sink::Shipper>> shippers_;
   std::optional<Guard> guard_;
@@ -142,6 +153,7 @@ Result<> Agent::start() {
   auto commits = Commits::open(io_, config_, activity_, *this);
   if (!commits) return fail(commits.error());
   commits_ = std::move(*commits);
+  policy_counters_.emplace(commits_->kernel(), config_.state_dir);
 
   flow::PipelineConfig flows;
   flows.node = config_.node;
@@ -252,6 +264,7 @@ void Agent::resume() {
 void Agent::on_committed(Clock::time_point begin, Clock::time_point end) {
   flows_->after_commit(begin, end);
   observer_->after_commit(begin, end);
+  policy_counters_->after_commit(commits_->compiler(), end);
   if (guard_) {
     guard_->pods_changed();
     if (cni_->has_new()) guard_->plugged_in(sandboxes_->attachments());  // before its first packet
@@ -279,7 +292,11 @@ std::optional<flow::CounterPackets> Agent::counters() {
 void Agent::on_tick() {
   after(tick_timer_, tick, [this] { on_tick(); });
   if (std::exchange(has_read_, false)) ::malloc_trim(0);  // a file takes much more while it is read than what stays
-  if (commits_->started()) flows_->on_tick(Clock::now(), counters());
+  if (commits_->started()) {
+    const auto counted = counters();
+    flows_->on_tick(Clock::now(), counted);
+    policy_counters_->on_tick(world(), counted ? std::optional(denied_of(*counted)) : std::nullopt, Clock::now());
+  }
   if (observer_->on_tick(Clock::now())) {
     flows_->tampered("table inet podfence_observe was changed, and mended", "", Clock::now());
   }
@@ -322,6 +339,7 @@ StatusInputs Agent::status_inputs() {
                   .guard_error = {},
                   .sandboxes = sandboxes_.get(),
                   .expects_cni = config_.cni};
+  if (commits_->started()) in.denied = policy_counters_->totals();
   in.types = feed_->types();
   if (checkpoints_) in.checkpoint = checkpoints_->status();
   if (observer_) in.observed = observer_->status();

@@ -116,7 +116,7 @@ void write_denied(Exposition& out, const flow::PipelineStats& flows) {
     const auto found = flows.counters.find(counter);
     return found == flows.counters.end() ? std::uint64_t{0} : found->second;
   };
-  out.counter("podfence_policy_packets_total", "Packets that were dropped, by the kernel's counters.");
+  out.counter("podfence_denied_packets_total", "Packets that were dropped, by the kernel's counters.");
   struct Row {
     const char* counter;
     const char* direction;
@@ -125,12 +125,32 @@ void write_denied(Exposition& out, const flow::PipelineStats& flows) {
   for (const auto& row : {Row{"denied_in", "ingress", "default_deny"}, Row{"denied_out", "egress", "default_deny"},
                           Row{"unknown_in", "ingress", "fail_closed"}, Row{"unknown_out", "egress", "fail_closed"},
                           Row{"spoofed", "egress", "spoofed_source"}}) {
-    out.sample(counted(row.counter), {{"direction", row.direction}, {"verdict", "deny"}, {"reason", row.reason}});
+    out.sample(counted(row.counter), {{"direction", row.direction}, {"reason", row.reason}});
   }
   out.counter("podfence_flow_events_suppressed_total", "Of these, packets over a log rate: counted, not logged.");
   out.sample(counted("over_source"), {{"cause", "source_limit"}});
   out.sample(counted("over_node"), {{"cause", "global_limit"}});
   out.sample(counted("over_spoofed"), {{"cause", "spoofed_limit"}});
+}
+
+/// A pod that is isolated by several policies is denied by all of them.
+void write_by_policy(Exposition& out, const flow::PolicyTraffic& denied) {
+  const auto write = [&](const auto& value) {
+    for (const auto& [key, traffic] : denied) {
+      out.sample(value(traffic), {{"direction", net::name_of(key.first)},
+                                  {"verdict", "deny"},
+                                  {"reason", "default_deny"},
+                                  {"policy_namespace", key.second.first},
+                                  {"policy", key.second.second}});
+    }
+  };
+  out.counter(
+      "podfence_policy_packets_total",
+      "Packets that were dropped because the policy isolates the pod and no policy admits them, by the kernel's "
+      "counters. A packet counts for each policy that isolates the pod: sums are podfence_denied_packets_total.");
+  write([](const flow::Traffic& traffic) { return traffic.packets; });
+  out.counter("podfence_policy_bytes_total", "The same in bytes, with the IP header.");
+  write([](const flow::Traffic& traffic) { return traffic.bytes; });
 }
 
 void write_flows(Exposition& out, const StatusInputs& in, const flow::PipelineStats& flows) {
@@ -265,6 +285,7 @@ std::string metrics_text(const MetricsInputs& in) {
   write_cluster(out, in.status);
   write_generations(out, in.status);
   write_denied(out, in.flows);
+  write_by_policy(out, in.status.denied);
   write_flows(out, in.status, in.flows);
   write_observed(out, in.status.observed);
   write_checkpoint(out, in.status);

@@ -47,7 +47,7 @@ void write_pods(JsonWriter& json, const store::Cluster& cluster,
   json.end_array();
 }
 
-void write_policies(JsonWriter& json, const store::Cluster& cluster,
+void write_policies(JsonWriter& json, const store::Cluster& cluster, const flow::PolicyTraffic& denied,
                     const std::map<std::string, std::vector<const api::Pod*>>& pods) {
   json.key("policies").begin_array();
   for (const auto& [key, policy] : cluster.policies()) {
@@ -59,6 +59,11 @@ void write_policies(JsonWriter& json, const store::Cluster& cluster,
     json.field("generation", policy.meta.generation);
     json.field("ingress", policy.isolates_ingress).field("egress", policy.isolates_egress);
     json.field("selected_pods", selected);
+    std::uint64_t packets = 0;
+    for (const auto direction : net::directions) {
+      if (const auto found = denied.find({direction, key}); found != denied.end()) packets += found->second.packets;
+    }
+    json.field("denied_packets", packets);
     if (selected == 0) json.field("inert", "selects no pod of this node");
     json.end_object();
   }
@@ -223,7 +228,7 @@ std::string status_json(const StatusInputs& in) {
   write_problems(json, in);
   write_sandboxes(json, in);
   write_pods(json, compiler.cluster(), pods);
-  write_policies(json, compiler.cluster(), pods);
+  write_policies(json, compiler.cluster(), in.denied, pods);
   write_observed(json, in.observed);
   json.key("sinks").begin_array();
   for (const auto& sink : in.sinks) {

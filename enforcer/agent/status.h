@@ -8,6 +8,7 @@
 
 #include "enforcer/agent/reconciler.h"
 #include "enforcer/flow/pipeline.h"
+#include "enforcer/flow/policy_account.h"
 #include "enforcer/install/state.h"
 #include "enforcer/sandbox/registry.h"
 #include "enforcer/sink/shipper.h"
@@ -95,6 +96,7 @@ struct StatusInputs {
   std::string guard_error;             // of the source guard; empty when all is well
   std::vector<sink::ShipperStats> sinks = {};
   ObservedFlows observed = {};
+  flow::PolicyTraffic denied = {};               // by policy
   std::optional<install::State> installer = {};  // of podfence install-cni, where it was here
   std::string http_address = {};                 // of /metrics; empty: none
   std::string http_error = {};                   // why it is not served; empty when all is well

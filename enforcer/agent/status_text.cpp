@@ -170,8 +170,10 @@ void write_objects(std::string& out, element e) {
                        flag_at(policy, "/ingress") ? "ingress" : "",
                        flag_at(policy, "/ingress") && flag_at(policy, "/egress") ? "," : "",
                        flag_at(policy, "/egress") ? "egress" : "");
-    out += inert.empty() ? fmt::format("{} pods\n", number_at(policy, "/selected_pods"))
-                         : fmt::format("inert: {}\n", inert);
+    out +=
+        inert.empty() ? fmt::format("{} pods", number_at(policy, "/selected_pods")) : fmt::format("inert: {}", inert);
+    const auto denied = number_at(policy, "/denied_packets");
+    out += denied == 0 ? "\n" : fmt::format("  {} packets denied\n", denied);
   }
 }
 

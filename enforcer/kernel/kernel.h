@@ -11,8 +11,8 @@
 
 namespace podfence::kernel {
 
-/// What stands in the kernel. `intact` is false when sets, chains or rules are missing, foreign or another version's: then
-/// only an install mends it, and `program` holds what could be read.
+/// What stands in the kernel. `intact` is false when sets, chains or rules are missing, foreign or another version's:
+/// then only an install mends it, and `program` holds what could be read.
 struct Readback {
   bool present = false;
   bool intact = false;

@@ -12,28 +12,11 @@ import sys
 import unittest
 import urllib.parse
 
-from node import Node, inside, namespace, node_object, policy, run
+from node import PAGES as AGENT, Node, get, inside, namespace, node_object, policy, run
 
 PODFENCE = None
 MONITORING = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "deploy", "monitoring")
-AGENT, PROMETHEUS = "127.0.0.1:19436", "127.0.0.1:9090"
-
-
-def get(node, address, path, timeout=10):
-    """Status, content type and body of a page of the node's."""
-    with inside(node.netns):
-        s = socket.socket()
-    host, port = address.split(":")
-    answer = b""
-    with s:
-        s.settimeout(timeout)
-        s.connect((host, int(port)))
-        s.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
-        while more := s.recv(65536):
-            answer += more
-    head, body = answer.split(b"\r\n\r\n", 1)
-    kind = re.search(rb"(?i)\r\ncontent-type: ([^\r]*)", head)
-    return int(head.split()[1]), kind.group(1).decode() if kind else "", body.decode()
+PROMETHEUS = "127.0.0.1:9090"
 
 
 class MetricsTest(unittest.TestCase):
@@ -97,7 +80,7 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual(self.page("/livez")[0], 200)
 
     def test_counters_are_the_kernels_and_outlive_the_agent(self):
-        sample = 'podfence_policy_packets_total{direction="ingress",verdict="deny",reason="default_deny"}'
+        sample = 'podfence_denied_packets_total{direction="ingress",reason="default_deny"}'
         self.node.start_agent()
         self.deny_some(3)
         self.node.until(lambda: self.value(sample) == self.node.counters()["denied_in"] >= 3, "the counter is shown")
@@ -141,7 +124,7 @@ class MetricsTest(unittest.TestCase):
         self.addCleanup(prometheus.wait)
         self.addCleanup(prometheus.terminate)
         self.node.until(lambda: self.query("up") == ["1"], "it is up", 30)
-        self.node.until(lambda: self.query('sum(podfence_policy_packets_total)') not in ([], ["0"]), "denied packets", 30)
+        self.node.until(lambda: self.query('sum(podfence_denied_packets_total)') not in ([], ["0"]), "denied packets", 30)
         self.assertEqual(self.query('podfence_state{state="enforcing"}'), ["1"])
         for expression in self.expressions():
             self.query(expression)  # an expression that does not parse is an error

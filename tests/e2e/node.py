@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,6 +19,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 OUTSIDE_V4 = "192.0.2.7"
 OUTSIDE_V6 = "2001:db8::7"
+PAGES = "127.0.0.1:19436"  # of the agent, in the node's namespace
 
 
 def run(*command, check=True, **options):
@@ -38,6 +40,23 @@ def inside(namespace):
             os._exit(70)
         os.close(before)
         os.close(there)
+
+
+def get(node, address, path, timeout=10):
+    """Status, content type and body of a page of the node's."""
+    with inside(node.netns):
+        s = socket.socket()
+    host, port = address.split(":")
+    answer = b""
+    with s:
+        s.settimeout(timeout)
+        s.connect((host, int(port)))
+        s.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        while more := s.recv(65536):
+            answer += more
+    head, body = answer.split(b"\r\n\r\n", 1)
+    kind = re.search(rb"(?i)\r\ncontent-type: ([^\r]*)", head)
+    return int(head.split()[1]), kind.group(1).decode() if kind else "", body.decode()
 
 
 class Pod:
@@ -176,6 +195,11 @@ class Node:
     def status(self):
         answer = self.podfence("status", "--socket", self.socket, "-o", "json")
         return json.loads(answer.stdout) if answer.returncode == 0 else {}
+
+    def metrics(self):
+        """Every sample of /metrics: 'name{label="value"}' -> number."""
+        lines = get(self, PAGES, "/metrics")[2].splitlines()
+        return {sample: float(value) for sample, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
     def agent_log(self):
         with open(os.path.join(self.directory, "agent.log"), encoding="utf-8") as log:

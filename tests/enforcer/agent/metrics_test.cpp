@@ -25,6 +25,7 @@ struct Node {
                               .unguarded = {"10.0.0.9"},
                               .guard_error = {},
                               .observed = observed,
+                              .denied = denied,
                               .installer = installer,
                               .types = types};
     return metrics_text({status, flows});
@@ -33,6 +34,7 @@ struct Node {
   Reconciler reconciler;
   Activity activity;
   flow::PipelineStats flows;
+  flow::PolicyTraffic denied;
   ObservedFlows observed;
   std::optional<install::State> installer;
   std::vector<WatchedType> types;
@@ -68,19 +70,18 @@ TEST(Metrics, show_the_kernels_counters_and_the_losses) {
   node.flows.last_written = flow::TimePoint(1'700'000'000s);
   node.flows.listen_error = "taken";
   const auto text = node.text();
-  for (const char* line :
-       {R"(podfence_policy_packets_total{direction="ingress",verdict="deny",reason="default_deny"} 7)",
-        R"(podfence_policy_packets_total{direction="egress",verdict="deny",reason="default_deny"} 5)",
-        R"(podfence_policy_packets_total{direction="ingress",verdict="deny",reason="fail_closed"} 3)",
-        R"(podfence_policy_packets_total{direction="egress",verdict="deny",reason="fail_closed"} 0)",
-        R"(podfence_policy_packets_total{direction="egress",verdict="deny",reason="spoofed_source"} 2)",
-        R"(podfence_flow_events_suppressed_total{cause="source_limit"} 1)",
-        R"(podfence_flow_events_lost_total{stage="kernel_limit"} 4)",
-        R"(podfence_flow_events_lost_total{stage="nflog_tail"} 0)",
-        R"(podfence_flow_events_lost_total{stage="sink:file"} 6)",
-        R"(podfence_flow_records_total{type="flow",attribution="stale"} 20)", "podfence_flow_listening 0",
-        R"(podfence_sink_up{sink="file"} 1)", R"(podfence_build_info{version="1.2.3"} 1)",
-        "podfence_unguarded_addresses 1"}) {
+  for (const char* line : {R"(podfence_denied_packets_total{direction="ingress",reason="default_deny"} 7)",
+                           R"(podfence_denied_packets_total{direction="egress",reason="default_deny"} 5)",
+                           R"(podfence_denied_packets_total{direction="ingress",reason="fail_closed"} 3)",
+                           R"(podfence_denied_packets_total{direction="egress",reason="fail_closed"} 0)",
+                           R"(podfence_denied_packets_total{direction="egress",reason="spoofed_source"} 2)",
+                           R"(podfence_flow_events_suppressed_total{cause="source_limit"} 1)",
+                           R"(podfence_flow_events_lost_total{stage="kernel_limit"} 4)",
+                           R"(podfence_flow_events_lost_total{stage="nflog_tail"} 0)",
+                           R"(podfence_flow_events_lost_total{stage="sink:file"} 6)",
+                           R"(podfence_flow_records_total{type="flow",attribution="stale"} 20)",
+                           "podfence_flow_listening 0", R"(podfence_sink_up{sink="file"} 1)",
+                           R"(podfence_build_info{version="1.2.3"} 1)", "podfence_unguarded_addresses 1"}) {
     EXPECT_TRUE(has(text, line)) << line << "\n" << text;
   }
 }
@@ -95,6 +96,22 @@ TEST(Metrics, show_how_late_records_are_with_each_window_in_a_bucket_of_its_own)
         R"(podfence_flow_delay_seconds_bucket{le="15"} 4)", R"(podfence_flow_delay_seconds_bucket{le="21.5"} 6)",
         R"(podfence_flow_delay_seconds_bucket{le="900"} 6)", R"(podfence_flow_delay_seconds_bucket{le="+Inf"} 7)",
         "podfence_flow_delay_seconds_sum 3673", "podfence_flow_delay_seconds_count 7"}) {
+    EXPECT_TRUE(has(text, line)) << line << "\n" << text;
+  }
+}
+
+TEST(Metrics, show_what_each_policy_denied) {
+  Node node;
+  node.denied = {{{net::Direction::ingress, {"shop", "default-deny"}}, {7, 420}},
+                 {{net::Direction::egress, {"shop", "none-out"}}, {0, 0}}};
+  const auto text = node.text();
+  const std::string of_one =
+      R"(direction="ingress",verdict="deny",reason="default_deny",policy_namespace="shop",policy="default-deny")";
+  const std::string of_other =
+      R"(direction="egress",verdict="deny",reason="default_deny",policy_namespace="shop",policy="none-out")";
+  for (const auto& line :
+       {"podfence_policy_packets_total{" + of_one + "} 7", "podfence_policy_bytes_total{" + of_one + "} 420",
+        "podfence_policy_packets_total{" + of_other + "} 0"}) {
     EXPECT_TRUE(has(text, line)) << line << "\n" << text;
   }
 }
@@ -117,7 +134,7 @@ TEST(Metrics, show_observed_flows_apart_from_denied_packets) {
         R"(podfence_observed_suppressed_total{cause="source_limit"} 3)",
         R"(podfence_observed_lost_total{stage="kernel_limit"} 3)",
         R"(podfence_observed_lost_total{stage="nflog_tail"} 0)", "podfence_observed_records_total 4",
-        R"(podfence_policy_packets_total{direction="ingress",verdict="deny",reason="default_deny"} 0)",
+        R"(podfence_denied_packets_total{direction="ingress",reason="default_deny"} 0)",
         R"(podfence_flow_events_lost_total{stage="kernel_limit"} 0)"}) {
     EXPECT_TRUE(has(text, line)) << line << "\n" << text;
   }
