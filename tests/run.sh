@@ -16,7 +16,7 @@ usage: tests/run.sh [OPTION...]
   (none)            every stage below, from a bare Debian 12 to the last test; needs root to install packages
   --fast            debug build and unit tests only
   --only STAGE      one stage (may be given again): apt format shellcheck arch tidy dev release cluster quickstart asan
-                    tsan fuzz bench
+                    tsan fuzz bench image; image builds the Dockerfile, about ten minutes, and is in no other run
   --worlds N        random worlds in which the program is compared with the evaluator (default: 20000)
   --wire-worlds N   the same with real packets (default: 120)
   --soak            a long run: --worlds 200000 --wire-worlds 2000 --fuzz-seconds 600, more pods
@@ -53,7 +53,7 @@ PACKAGES=(
   clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev lld-14 shellcheck
   nftables iproute2 iputils-ping containernetworking-plugins conntrack curl jq python3 python3-venv util-linux
   file dpkg-dev fakeroot prometheus rsyslog systemd containerd strace
-  runc python3-grpcio python3-yaml podman openssl libfaketime
+  runc python3-grpcio python3-yaml podman mmdebstrap openssl libfaketime
 )
 JOBS="$(nproc)"
 RESULTS="$ROOT/build/results"
@@ -212,6 +212,8 @@ stage_tidy() {
   require_some "sources" "${#files[@]}"
   printf '%s\0' "${files[@]}" | xargs -0 -n 2 -P "$JOBS" clang-tidy-14 -p build/tidy --quiet
 }
+
+stage_image() { tests/install/image_test.sh "$ROOT/build/image"; }
 
 stage_quickstart() { deploy/quickstart.sh --no-apt; }
 
