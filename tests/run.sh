@@ -19,7 +19,8 @@ usage: tests/run.sh [OPTION...]
                     tsan fuzz bench image; image builds the Dockerfile, about ten minutes, and is in no other run
   --worlds N        random worlds in which the program is compared with the evaluator (default: 20000)
   --wire-worlds N   the same with real packets (default: 120)
-  --soak            a long run: --worlds 200000 --wire-worlds 2000 --fuzz-seconds 600, more pods
+  --soak            a long run: --worlds 200000 --wire-worlds 2000 --fuzz-seconds 600, more pods, tests labelled `once`
+                    under sanitizers too
   --fuzz-seconds N  time for each fuzz target (default 10)
 environment: PODFENCE_TIDY=off leaves clang-tidy out; PODFENCE_SEED=N repeats a random run; PODFENCE_PODS=N and
              PODFENCE_SANDBOXES=N pods whose first packet is judged, through the CNI chain and through containerd
@@ -28,6 +29,7 @@ TEXT
 
 STAGES=()
 FUZZ_SECONDS=10
+SANITIZED_ONCE=0
 while (($#)); do
   case "$1" in
     --fast) STAGES=("${FAST_STAGES[@]}") ;;
@@ -37,6 +39,7 @@ while (($#)); do
     --soak)
       export PODFENCE_WORLDS=200000 PODFENCE_WIRE_WORLDS=2000 PODFENCE_PODS=5000 PODFENCE_SANDBOXES=1000
       FUZZ_SECONDS=600
+      SANITIZED_ONCE=1
       ;;
     --fuzz-seconds) FUZZ_SECONDS="${2:?--fuzz-seconds needs a number}"; shift ;;
     -h | --help) usage; exit 0 ;;
@@ -174,11 +177,12 @@ stage_cluster() {
   run_tests release "$RESULTS/cluster" -L cluster || second_try release "$RESULTS/cluster"
 }
 
-# Sanitizers make a world five to fifteen times as dear: every test runs but those of the tree itself, the random ones
-# on fewer worlds.
+# Sanitizers make a world five to fifteen times as dear: every test runs but those of the tree itself and those that take
+# long for the little that they add (label once; a soak runs them), the random ones on fewer worlds.
+left_out() { ((SANITIZED_ONCE)) && echo "arch|cluster" || echo "arch|once"; }
 stage_asan() {
   SECOND_TRY=1
-  SELECT=(-LE "arch|once")
+  SELECT=(-LE "$(left_out)")
   export PODFENCE_WORLDS="${PODFENCE_WORLDS:-1500}" PODFENCE_WIRE_WORLDS="${PODFENCE_WIRE_WORLDS:-30}"
   export PODFENCE_PODS="${PODFENCE_PODS:-200}" PODFENCE_SANDBOXES="${PODFENCE_SANDBOXES:-20}"
   local to="log_path=$RESULTS/asan/sanitizer"
@@ -188,7 +192,7 @@ stage_asan() {
 }
 stage_tsan() {
   SECOND_TRY=1
-  SELECT=(-LE "arch|once")
+  SELECT=(-LE "$(left_out)")
   export PODFENCE_WORLDS="${PODFENCE_WORLDS:-500}" PODFENCE_WIRE_WORLDS="${PODFENCE_WIRE_WORLDS:-20}"
   export PODFENCE_PODS="${PODFENCE_PODS:-200}" PODFENCE_SANDBOXES="${PODFENCE_SANDBOXES:-20}"
   export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:log_path=$RESULTS/tsan/sanitizer"

@@ -53,15 +53,6 @@ using namespace std::chrono_literals;
 
 constexpr auto tick = 1s;
 
-/// Packets that policies denied.
-std::uint64_t denied_of(const flow::CounterPackets& counters) {
-  std::uint64_t denied = 0;
-  for (const auto direction : {"denied_in", "denied_out"}) {
-    if (const auto found = counters.find(direction); found != counters.end()) denied += found->second;
-  }
-  return denied;
-}
-
 /// Differs with every start.
 std::string new_instance() {
   const auto now = Clock::now().time_since_epoch().count();
@@ -295,7 +286,7 @@ void Agent::on_tick() {
   if (commits_->started()) {
     const auto counted = counters();
     flows_->on_tick(Clock::now(), counted);
-    policy_counters_->on_tick(world(), counted ? std::optional(denied_of(*counted)) : std::nullopt, Clock::now());
+    policy_counters_->on_tick(world(), counted, Clock::now());
   }
   if (observer_->on_tick(Clock::now())) {
     flows_->tampered("table inet podfence_observe was changed, and mended", "", Clock::now());

@@ -12,6 +12,15 @@ namespace {
 
 constexpr const char* file_name = "policy-account.json";
 
+std::optional<std::uint64_t> denied_of(const std::optional<flow::CounterPackets>& counters) {
+  if (!counters) return std::nullopt;
+  std::uint64_t denied = 0;
+  for (const auto direction : {"denied_in", "denied_out"}) {
+    if (const auto found = counters->find(direction); found != counters->end()) denied += found->second;
+  }
+  return denied;
+}
+
 }  // namespace
 
 PolicyCounters::PolicyCounters(kernel::NftKernel& kernel, std::string state_dir)
@@ -52,8 +61,10 @@ void PolicyCounters::after_commit(const compile::Compiler& compiler, flow::TimeP
   if (account_.use(compiler.policy_sets(), now)) save();
 }
 
-void PolicyCounters::on_tick(const store::Cluster& cluster, std::optional<std::uint64_t> denied, flow::TimePoint now) {
+void PolicyCounters::on_tick(const store::Cluster& cluster, const std::optional<flow::CounterPackets>& counters,
+                             flow::TimePoint now) {
   if (account_.prune(cluster.policies(), now)) save();
+  const auto denied = denied_of(counters);
   const bool moved = denied && denied != denied_;
   if (!moved && !account_.has_idle()) return;
   if (!sample()) return;

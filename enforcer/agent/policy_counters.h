@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include "enforcer/flow/pipeline.h"
 #include "enforcer/flow/policy_account.h"
 #include "enforcer/flow/table_epoch.h"
 #include "enforcer/kernel/nft_kernel.h"
@@ -17,9 +18,8 @@ class PolicyCounters {
 
   /// After every commit.
   void after_commit(const compile::Compiler& compiler, flow::TimePoint now);
-  /// Once a second. `denied`: packets of isolated pods, by the kernel's plain counters; where it has not changed,
-  /// nothing is read.
-  void on_tick(const store::Cluster& cluster, std::optional<std::uint64_t> denied, flow::TimePoint now);
+  /// Once a second, with the kernel's plain counters: where they say that policies denied nothing, nothing is read.
+  void on_tick(const store::Cluster& cluster, const std::optional<flow::CounterPackets>& counters, flow::TimePoint now);
   /// The kernel is asked: as of now. What it does not answer stays as it was.
   flow::PolicyTraffic totals();
 
@@ -33,8 +33,8 @@ class PolicyCounters {
   flow::TableEpoch epoch_;
   flow::PolicyAccount account_;
   std::optional<std::uint64_t> version_;  // of the compiler's sets
-  std::optional<std::uint64_t> denied_;
-  std::string error_;  // of the last save
+  std::optional<std::uint64_t> denied_;   // packets, when the tallies were read last
+  std::string error_;                     // of the last save
 };
 
 }  // namespace podfence::agent
