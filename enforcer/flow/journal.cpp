@@ -34,7 +34,7 @@ Journal::Journal(JournalConfig config) : config_(std::move(config)) {
 void Journal::restore() {
   const bool to_file = !config_.flow_log.empty() && !is_pipe();
   auto loaded = load_account(config_.state_file);
-  if (!loaded) error_ = loaded.error().what();
+  if (!loaded) restored_.ignored = loaded.error().what();
   if (!loaded || !*loaded) {
     restored_.adopt = !loaded || (to_file && has_lines(config_.flow_log));
     return;

@@ -61,6 +61,10 @@ FlowPipeline::FlowPipeline(PipelineConfig config, const store::Cluster& cluster,
   if (epoch_.absent()) enricher_.begin_with_nothing();
   listen(now);
   report({now, "start", config_.version, {}, {}});
+  // What was denied since it was written is in no record and in no stated loss.
+  if (const auto& ignored = journal_.restored().ignored; !ignored.empty()) {
+    report({now, "account_ignored", ignored, {}, {}});
+  }
   // Packets that the last run handed to a pipe when it was killed: they may have been read or not.
   if (const auto unsure = journal_.restored().unconfirmed; unsure > 0)
     note_loss(std::string(journal_.stage()), unsure, false);

@@ -120,7 +120,7 @@ struct LossRecord {
 /// Something that the agent did. A consumer needs it to read the gaps between records.
 struct AgentRecord {
   TimePoint time;
-  std::string event;  // "start", "stop", "policy_applied"
+  std::string event;  // "start", "stop", "policy_applied", "account_ignored"
   std::string detail;
   std::optional<PolicyRef> policy;
   std::optional<std::uint64_t> duration_ms;

@@ -88,10 +88,23 @@ Refusal NftKernel::refusal_of(const std::vector<netlink::Ack>& refused) const {
 
 tl::expected<void, Refusal> NftKernel::commit(const diff::Changes& changes) {
   if (changes.empty()) return {};
-  const auto send = [&](std::uint32_t table_flags) {
+  bool behind_hook = false;
+  const auto replace = [&](std::uint32_t table_flags, bool may_keep_hook) {
     return transact(changes.install, [&](const std::optional<netlink::TableInfo>& table) {
-      netlink::encode(batch_, changes, table.has_value(), table_flags);
+      std::optional<netlink::Contents> replaced;
+      if (table) replaced.emplace();
+      if (table && may_keep_hook) {
+        if (auto contents = netlink::contents_of(socket_, *table, table_flags)) replaced = std::move(*contents);
+      }
+      behind_hook = replaced && replaced->keeps_hook;
+      netlink::encode(batch_, changes, replaced, table_flags);
     });
+  };
+  const auto send = [&](std::uint32_t table_flags) {
+    auto done = replace(table_flags, true);
+    // Whatever stands in the way goes with the table. An element that is refused would be so again.
+    if (!done && changes.install && behind_hook && !done.error().set) done = replace(table_flags, false);
+    return done;
   };
   auto done = send(own_ ? netlink::owned_and_persistent : 0);
   if (!done && changes.install && own_ && !done.error().set && done.error().error.code() == Errc::refused) {

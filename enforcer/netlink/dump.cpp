@@ -176,6 +176,20 @@ std::string damage_of_chains(const Chains& found, const program::Options& option
   return "chain " + foreign->first + " is not ours";
 }
 
+/// Named objects of every type: NFT_OBJECT_*.
+Result<std::map<std::string, std::uint32_t>> dump_objects(Socket& socket) {
+  using Objects = std::map<std::string, std::uint32_t>;
+  return collect<Objects>(socket, Request(NFT_MSG_GETOBJ, NFTA_OBJ_TABLE), "objects", [](Objects& into, const auto* m) {
+    std::string name;
+    std::uint32_t type = 0;
+    for_each_attribute(attributes_of(m, sizeof(nfgenmsg)), [&](const Attribute& a) {
+      if (a.type == NFTA_OBJ_NAME) name = a.text();
+      if (a.type == NFTA_OBJ_TYPE) type = a.be32().value_or(0);
+    });
+    into.emplace(std::move(name), type);
+  });
+}
+
 struct ReadSet {
   std::optional<ElementReader> reader;
   bool foreign = false;
@@ -255,6 +269,34 @@ Result<std::optional<TableInfo>> find_table(Socket& socket) {
   if (asked) return info;
   if (asked.error().code() == Errc::not_found) return std::optional<TableInfo>();
   return fail(Error(asked.error()).in("table " + std::string(program::table_name)));
+}
+
+Result<Contents> contents_of(Socket& socket, const TableInfo& table, std::uint32_t wanted_flags) {
+  Contents contents;
+  const auto chains = dump_chains(socket);
+  if (!chains) return fail(chains.error());
+  const auto base = chains->find(std::string(program::base_chain_name));
+  contents.keeps_hook = table.flags == wanted_flags && base != chains->end() && base->second.as_wanted_base;
+  for (const auto& [name, chain] : *chains) {
+    if (name != program::base_chain_name) contents.chains.push_back(name);
+  }
+  const auto sets = dump_sets(socket);
+  if (!sets) return fail(sets.error());
+  const auto wanted = all_sets();
+  for (const auto& [name, spec] : *sets) {
+    if ((spec.flags & NFT_SET_ANONYMOUS) != 0) continue;  // they go with their rules
+    const bool filled_by_packets = (spec.flags & NFT_SET_EVAL) != 0;
+    if (filled_by_packets && std::find(wanted.begin(), wanted.end(), spec) != wanted.end()) continue;
+    contents.sets.push_back(name);
+  }
+  const auto objects = dump_objects(socket);
+  if (!objects) return fail(objects.error());
+  const auto ours = program::counter_names();
+  for (const auto& [name, type] : *objects) {
+    if (type != NFT_OBJECT_COUNTER) contents.keeps_hook = false;
+    if (std::find(ours.begin(), ours.end(), name) == ours.end()) contents.counters.push_back(name);
+  }
+  return contents;
 }
 
 Result<Dump> dump_table(Socket& socket) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "enforcer/netlink/objects.h"
 #include "enforcer/netlink/socket.h"
 #include "policy/program/program.h"
 #include "policy/program/rule.h"
@@ -19,6 +20,9 @@ struct TableInfo {
 
 /// Our table, if there is one.
 Result<std::optional<TableInfo>> find_table(Socket& socket);
+
+/// What stands in that table, for its replacement by one with these flags.
+Result<Contents> contents_of(Socket& socket, const TableInfo& table, std::uint32_t wanted_flags);
 
 struct Dump {
   bool present = false;

@@ -15,6 +15,28 @@ TableWriter writer(Batch& batch, bool must_be_new) {
   return {batch, std::string(program::table_name), must_be_new};
 }
 
+void put_objects(TableWriter& table, const program::Options& options, bool with_base_chain) {
+  for (const auto& name : program::counter_names()) table.put_counter(name);
+  std::uint32_t id = 0;
+  for (const SetSpec& spec : all_sets()) table.put_set(spec, ++id);
+  const auto chains = program::chains(options);
+  for (const auto& chain : chains) {
+    if (with_base_chain || !chain.base) table.put_chain(chain, 0);
+  }
+  for (const auto& chain : chains) {
+    for (const auto& rule : chain.rules) table.put_rule(chain.name, rule);
+  }
+}
+
+/// All but the base chain and our counters. Rules first, then sets, whose elements may name chains: they hold them.
+void clear(TableWriter& table, const Contents& contents) {
+  table.flush_rules(std::string(program::base_chain_name));
+  for (const auto& chain : contents.chains) table.flush_rules(chain);
+  for (const auto& set : contents.sets) table.delete_set(set);
+  for (const auto& chain : contents.chains) table.delete_chain(chain);
+  for (const auto& counter : contents.counters) table.delete_counter(counter);
+}
+
 }  // namespace
 
 SetSpec spec_of(program::SetId set) {
@@ -86,18 +108,16 @@ void delete_tally(Batch& batch, const program::TallyKey& key) {
 void put_constant_objects(Batch& batch, const program::Options& options, std::uint32_t table_flags) {
   auto table = writer(batch, true);
   table.put_table(table_flags);
-  for (const auto& name : program::counter_names()) table.put_counter(name);
-  std::uint32_t id = 0;
-  for (const SetSpec& spec : all_sets()) table.put_set(spec, ++id);
-  const auto chains = program::chains(options);
-  for (const auto& chain : chains) table.put_chain(chain, 0);
-  for (const auto& chain : chains) {
-    for (const auto& rule : chain.rules) table.put_rule(chain.name, rule);
-  }
+  put_objects(table, options, true);
 }
 
-void encode(Batch& batch, const diff::Changes& changes, bool replaces, std::uint32_t table_flags) {
-  if (changes.install) {
+void encode(Batch& batch, const diff::Changes& changes, const std::optional<Contents>& replaces,
+            std::uint32_t table_flags) {
+  if (changes.install && replaces && replaces->keeps_hook) {
+    auto table = writer(batch, false);
+    clear(table, *replaces);
+    put_objects(table, changes.options, false);
+  } else if (changes.install) {
     if (replaces) delete_table(batch);
     put_constant_objects(batch, changes.options, table_flags);
   }

@@ -1,6 +1,7 @@
 #pragma once
 // The constant part of the table: itself, named counters, sets, meters, chains and rules.
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,20 @@ void put_constant_objects(Batch& batch, const program::Options& options, std::ui
 /// Deletes a number of a tally, which must have it.
 void delete_tally(Batch& batch, const program::TallyKey& key);
 
-/// The whole transaction. `replaces`: there is a table, which goes.
-void encode(Batch& batch, const diff::Changes& changes, bool replaces, std::uint32_t table_flags);
+/// What is in a table of our name that an install is to replace.
+struct Contents {
+  /// Its base chain is hooked as ours and stays: only its rules are replaced, in one step for every packet. Otherwise
+  /// the table goes as a whole, and for a fraction of a millisecond, between the two, packets meet the old rules with
+  /// empty maps (a chain that is deleted keeps its rules until its hook is gone, nf_tables_commit_chain_prepare in
+  /// net/netfilter/nf_tables_api.c): new flows that are allowed are denied then.
+  bool keeps_hook = false;
+  std::vector<std::string> chains;    // other than the base chain
+  std::vector<std::string> sets;      // named ones, but for ours that packets fill: what they count goes on
+  std::vector<std::string> counters;  // that are not ours
+};
+
+/// The whole transaction. `replaces`: nothing where there is no table.
+void encode(Batch& batch, const diff::Changes& changes, const std::optional<Contents>& replaces,
+            std::uint32_t table_flags);
 
 }  // namespace podfence::netlink

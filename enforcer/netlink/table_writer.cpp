@@ -134,6 +134,21 @@ void TableWriter::flush_set(const std::string& set) {
   batch_.finish(message);
 }
 
+void TableWriter::delete_set(const std::string& set) {
+  nlmsghdr* message = batch_.start(NFT_MSG_DELSET, 0);
+  mnl_attr_put_strz(message, NFTA_SET_TABLE, table_.c_str());
+  mnl_attr_put_strz(message, NFTA_SET_NAME, set.c_str());
+  batch_.finish(message);
+}
+
+void TableWriter::delete_counter(const std::string& name) {
+  nlmsghdr* message = batch_.start(NFT_MSG_DELOBJ, 0);
+  mnl_attr_put_strz(message, NFTA_OBJ_TABLE, table_.c_str());
+  mnl_attr_put_strz(message, NFTA_OBJ_NAME, name.c_str());
+  mnl_attr_put_u32(message, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
+  batch_.finish(message);
+}
+
 void TableWriter::delete_element(const std::string& set, std::uint32_t key) {
   nlmsghdr* message = batch_.start(NFT_MSG_DELSETELEM, 0);
   mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, table_.c_str());

@@ -25,6 +25,8 @@ class TableWriter {
   void put_rule(const std::string& chain, const program::Rule& rule);
   void flush_rules(const std::string& chain);
   void flush_set(const std::string& set);
+  void delete_set(const std::string& set);
+  void delete_counter(const std::string& name);
   /// Of a set whose key is one number in the host's order.
   void delete_element(const std::string& set, std::uint32_t key);
 

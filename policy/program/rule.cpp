@@ -144,7 +144,7 @@ void add_judge(std::vector<Chain>& all, const Options& options, bool reply, Fami
 }
 
 Chain forward(const Options& options) {
-  return {"forward",
+  return {std::string(base_chain_name),
           true,
           {{MatchEstablished{options.label_bit}, Accept{}},
            {MatchFamily{Family::ipv4}, Goto{"judge4"}},

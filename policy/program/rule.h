@@ -134,6 +134,7 @@ inline constexpr std::array<Why, 3> whys{Why::policy, Why::reply, Why::unknown};
 std::string log_prefix(net::Direction direction, Why why);
 
 inline constexpr std::string_view table_name = "podfence";
+inline constexpr std::string_view base_chain_name = "forward";
 
 /// Named counters. denied_in + denied_out + unknown_in + unknown_out = every packet dropped, exactly; of these,
 /// over_source and over_node were dropped without a log message.

@@ -70,6 +70,47 @@ TEST(NftKernel, ReplacesAnotherLayoutInOneTransaction) {  // R-16
   }));
 }
 
+TEST(NftKernel, ReplacesWhateverIsBehindItsHook) {
+  EXPECT_TRUE(test::in_new_netns([] {
+    auto kernel = open_kernel();
+    ASSERT_TRUE(kernel);
+    const Program program = wide_program(100);
+    ASSERT_TRUE(committed(*kernel, diff::install_of(program)));
+    const auto objects = [] { return test::run("nft -s list table inet podfence | grep -c '{$'").output; };
+    const auto handle = [] { return test::run("nft -a list table inet podfence | grep -m1 'chain forward'").output; };
+    const auto all = objects();
+    const auto hook = handle();
+    for (const std::string foreign :
+         {"add set inet podfence a { type ipv4_addr; elements = { 10.0.0.1 }; }",
+          "add map inet podfence v { type ipv4_addr : verdict; elements = { 10.0.0.1 : jump denied_in4, 10.0.0.2 : "
+          "drop }; }",
+          "add chain inet podfence c; add rule inet podfence c ip saddr { 10.0.0.1, 10.0.0.2 } vmap { 10.0.0.1 : jump "
+          "c }",
+          "add chain inet podfence c { type filter hook input priority 5; policy drop; }",
+          "add counter inet podfence n; insert rule inet podfence forward counter name n jump denied_in6",
+          "delete set inet podfence observed4; flush chain inet podfence forward; flush chain inet podfence judge4",
+          "flush set inet podfence known4", "add counter inet podfence denied_by_in",
+          "flush chain inet podfence node_limit; flush chain inet podfence denied_in4; delete set inet podfence "
+          "self4"}) {
+      test::run("nft '" + foreign + "'");
+      ASSERT_TRUE(committed(*kernel, diff::install_of(program))) << foreign;
+      EXPECT_TRUE(holds(*kernel, program)) << foreign;
+      EXPECT_EQ(objects(), all) << foreign;
+      EXPECT_EQ(handle(), hook) << "packets never met two tables: " << foreign;
+    }
+    // What cannot stay goes with the table.
+    for (const std::string foreign :
+         {"add quota inet podfence q { over 1 mbytes; }", "add table inet podfence { flags dormant; }",
+          "delete table inet podfence; add table inet podfence; "
+          "add chain inet podfence forward { type filter hook forward priority 5; policy drop; }"}) {
+      test::run("nft '" + foreign + "'");
+      ASSERT_TRUE(committed(*kernel, diff::install_of(program))) << foreign;
+      EXPECT_TRUE(holds(*kernel, program)) << foreign;
+      EXPECT_EQ(objects(), all) << foreign;
+    }
+  }));
+}
+
 TEST(NftKernel, TellsWhatIsNotIntact) {
   EXPECT_TRUE(test::in_new_netns([] {
     const std::vector<std::pair<std::string, std::string>> cases{

@@ -161,7 +161,7 @@ TEST(Transaction, KnowsOfARefusalEvenWhenAnswersAreLost) {
     netlink::Batch batch;
     diff::Changes changes;
     changes.sets[peers].removed = wide_program(100000).at(peers);
-    netlink::encode(batch, changes, false, 0);
+    netlink::encode(batch, changes, std::nullopt, 0);
     const auto present = netlink::generation(*socket);
     ASSERT_TRUE(present);
     const auto refused = netlink::send_batch(*socket, batch, *present);

@@ -132,7 +132,7 @@ TEST(NftKernel, GivesBackAHundredThousandPods) {
   }));
 }
 
-TEST(NftKernel, CountersSurviveCommitsAndStartAgainWithAnInstall) {
+TEST(NftKernel, CountersSurviveCommitsAndAReplacementBehindTheHook) {
   EXPECT_TRUE(test::in_new_netns([] {
     std::string text = program::print({});
     const std::string zero = "counter denied_in {\n\t\tpackets 0 bytes 0";
@@ -147,10 +147,16 @@ TEST(NftKernel, CountersSurviveCommitsAndStartAgainWithAnInstall) {
     auto counters = kernel->counters();
     ASSERT_TRUE(counters) << counters.error().what();
     EXPECT_EQ(counters->at("denied_in"), (Counter{7, 420}));
+    ASSERT_EQ(test::run("nft add element inet podfence denied_by_in '{ 1:5 counter packets 3 bytes 180 }'").status, 0);
+    ASSERT_TRUE(committed(*kernel, diff::install_of({})));
+    EXPECT_EQ(kernel->counters()->at("denied_in"), (Counter{7, 420}));
+    EXPECT_EQ(kernel->tallies()->size(), 1U);
+    ASSERT_TRUE(kernel->purge());
     ASSERT_TRUE(committed(*kernel, diff::install_of({})));
     counters = kernel->counters();
     ASSERT_TRUE(counters) << counters.error().what();
     EXPECT_EQ(counters->size(), program::counter_names().size());
+    EXPECT_TRUE(kernel->tallies()->empty());
     for (const auto& name : program::counter_names()) EXPECT_EQ(counters->at(name), Counter{}) << name;
   }));
 }

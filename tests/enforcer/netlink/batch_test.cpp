@@ -76,7 +76,7 @@ TEST(Batch, RemovesBeforeItAdds) {
   changes.sets[known].removed = many(1);
   changes.sets[known].added = many(1);
   Batch batch;
-  encode(batch, changes, false, 0);
+  encode(batch, changes, std::nullopt, 0);
   std::vector<int> types;
   for (const auto* m : messages_of(batch.seal(1, 1))) types.push_back(m->nlmsg_type & 0xff);
   EXPECT_EQ(types, (std::vector<int>{NFNL_MSG_BATCH_BEGIN, NFT_MSG_DELSETELEM, NFT_MSG_NEWSETELEM, NFT_MSG_NEWSETELEM,
