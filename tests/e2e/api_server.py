@@ -204,7 +204,7 @@ class ApiServer:
         with self.changed:
             self.changed.notify_all()
 
-    def kubeconfig(self, **user):
+    def kubeconfig(self, cluster=(), **user):
         path = os.path.join(self.directory, "kubeconfig")
         with open(os.path.join(self.directory, "ca.crt"), "rb") as file:
             ca = base64.b64encode(file.read()).decode()
@@ -212,7 +212,7 @@ class ApiServer:
             json.dump({
                 "apiVersion": "v1", "kind": "Config", "current-context": "test",
                 "clusters": [{"name": "c", "cluster": {"server": f"https://{self.address}:{self.port}",
-                                                       "certificate-authority-data": ca}}],
+                                                       "certificate-authority-data": ca, **dict(cluster)}}],
                 "users": [{"name": "u", "user": user or {"token": self.token}}],
                 "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}]}, out)
         return path
