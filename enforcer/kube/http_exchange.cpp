@@ -183,6 +183,7 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
     reflector::Head head;
     head.status = message.result_int();
     head.content_type = message[http::field::content_type];
+    head.content_encoding = message[http::field::content_encoding];
     head.retry_after = retry_after_of(message[http::field::retry_after]);
     head.flow_schema = message["X-Kubernetes-PF-FlowSchema-UID"];
     listener_->on_head(head);
