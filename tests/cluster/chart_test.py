@@ -90,6 +90,17 @@ class Chart(unittest.TestCase):
                 "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}})  # fmt: skip
             self.assertNotIn("--purge", container["args"])
 
+    def test_labels_in_flow_records_and_variables_of_the_agent(self):
+        options = ("--set", "agent.flowLabels={app,example.com/tier}",
+                   "--set", "agent.env[0].name=HTTPS_PROXY,agent.env[0].value=http://proxy:3128")
+        agent = containers(rendered(*options)["DaemonSet", "podfence"])["agent"]
+        self.assertIn("--flow-labels=app,example.com/tier", agent["args"])
+        self.assertEqual([v["name"] for v in agent["env"]], ["NODE_NAME", "HTTPS_PROXY"])
+        self.assertEqual(agent["env"][1], {"name": "HTTPS_PROXY", "value": "http://proxy:3128"})
+        run(HELM, "lint", "--strict", CHART, *options)
+        alone = containers(rendered()["DaemonSet", "podfence"])["agent"]
+        self.assertFalse([a for a in alone["args"] if a.startswith("--flow-labels")])
+
     def test_values(self):
         found = rendered("--set", "agent.cluster=prod,agent.httpAddress=0.0.0.0:9000,cni.mode=in-place,maxUnavailable=10%",
                          "--set", "agent.extraArgs={--journald}", "--set", "serviceMonitor.enabled=true",
