@@ -39,8 +39,7 @@ void ApiClient::call(ApiRequest request, Done done) {
   done_ = std::move(done);
   answer_ = {};
   sent_ = Clock::now();
-  const auto& config = credentials_.config();
-  Call call{config.host, config.port, config.server_name, config.insecure, config.base_path + request.path, {}, {}};
+  auto call = call_to(credentials_.config(), request.path);
   call.authorization = credentials_.authorization(sent_);
   call.user_agent = user_agent_;
   call.method = std::move(request.method);

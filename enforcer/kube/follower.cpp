@@ -20,8 +20,7 @@ Result<std::unique_ptr<Session>> Session::open(asio::io_context& io, kubeconfig:
 
 std::shared_ptr<HttpExchange> Session::ask(const reflector::Request& request, HttpExchange::Listener& to) {
   const auto now = Clock::now();
-  const auto& config = credentials_.config();
-  Call call{config.host, config.port, config.server_name, config.insecure, config.base_path + request.target, {}, {}};
+  auto call = call_to(credentials_.config(), request.target);
   if (request.proto) call.accept = "application/vnd.kubernetes.protobuf,application/json";
   call.authorization = credentials_.authorization(now);
   call.user_agent = "podfence/" + version_;

@@ -13,6 +13,8 @@
 #include <boost/beast/ssl/ssl_stream.hpp>
 #include <charconv>
 
+#include "enforcer/kubeconfig/authority.h"
+
 namespace podfence::kube {
 namespace {
 
@@ -23,7 +25,7 @@ namespace ssl = asio::ssl;
 using Tcp = asio::ip::tcp;
 using boost::system::error_code;
 
-constexpr std::chrono::seconds dial_time{30};
+constexpr std::chrono::seconds dial_time{30};  // of a proxy and of the server behind it together
 constexpr std::chrono::seconds handshake_time{10};
 constexpr std::chrono::seconds request_time{30};
 constexpr std::size_t longest_header = 64 * 1024;
@@ -59,8 +61,7 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
     request_.version(11);
     request_.method_string(call_.method);
     request_.target(call_.target);
-    const bool v6 = call_.host.find(':') != std::string::npos;
-    request_.set(http::field::host, (v6 ? "[" + call_.host + "]" : call_.host) + ":" + call_.port);
+    request_.set(http::field::host, kubeconfig::join_authority(call_.host, call_.port));
     request_.set(http::field::user_agent, call_.user_agent);
     request_.set(http::field::accept, call_.accept);
     if (!call_.authorization.empty()) request_.set(http::field::authorization, call_.authorization);
@@ -90,15 +91,17 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
 
  public:
   void start() {
-    if (!is_address(call_.host)) {
+    const auto& host = call_.proxy ? call_.proxy->host : call_.host;
+    const auto& port = call_.proxy ? call_.proxy->port : call_.port;
+    if (!is_address(host)) {
       return resolver_.async_resolve(
-          call_.host, call_.port, [self = shared_from_this()](error_code ec, const Tcp::resolver::results_type& all) {
-            if (self->goes_on(ec, "name " + self->call_.host)) self->connect(all);
+          host, port, [self = shared_from_this(), host](error_code ec, const Tcp::resolver::results_type& all) {
+            if (self->goes_on(ec, self->at_proxy("name " + host))) self->connect(all);
           });
     }
-    unsigned short port = 0;
-    std::from_chars(call_.port.data(), call_.port.data() + call_.port.size(), port);
-    const Tcp::endpoint address(asio::ip::make_address(call_.host), port);
+    unsigned short number = 0;
+    std::from_chars(port.data(), port.data() + port.size(), number);
+    const Tcp::endpoint address(asio::ip::make_address(host), number);
     connect(std::vector<Tcp::endpoint>{address});
   }
 
@@ -112,11 +115,49 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
   template <class Endpoints>
   void connect(const Endpoints& all) {
     beast::get_lowest_layer(stream_).expires_after(dial_time);
-    beast::get_lowest_layer(stream_).async_connect(all, step([this] { secure(); }, "connection"));
+    beast::get_lowest_layer(stream_).async_connect(all, step([this] { connected(); }, at_proxy("connection")));
+  }
+
+  void connected() {
+    notice_dead_peers(beast::get_lowest_layer(stream_).socket().native_handle());
+    if (!call_.proxy) return secure();
+    const auto server = kubeconfig::join_authority(call_.host, call_.port);
+    tunnel_request_.version(11);
+    tunnel_request_.method(http::verb::connect);
+    tunnel_request_.target(server);
+    tunnel_request_.set(http::field::host, server);
+    tunnel_request_.set(http::field::user_agent, call_.user_agent);
+    if (const auto who = call_.proxy->authorization(); !who.empty()) {
+      tunnel_request_.set(http::field::proxy_authorization, who);
+    }
+    http::async_write(stream_.next_layer(), tunnel_request_, step([this] { read_tunnel(); }, at_proxy("request")));
+  }
+
+  void read_tunnel() {
+    tunnel_answer_.header_limit(longest_header);
+    tunnel_answer_.skip(true);  // behind the header of a 200 the tunnel begins, whatever its Content-Length
+    http::async_read_header(stream_.next_layer(), buffer_, tunnel_answer_,
+                            step([this] { tunnel_open(); }, at_proxy("answer to CONNECT")));
+  }
+
+  void tunnel_open() {
+    const auto& head = tunnel_answer_.get();
+    const auto status = std::to_string(head.result_int()) + " " + std::string(http::obsolete_reason(head.result()));
+    if (http::to_status_class(head.result()) != http::status_class::successful) {
+      return end({.whole = false,
+                  .why = at_proxy("answer to CONNECT " + std::string(tunnel_request_.target())) + ": " + status});
+    }
+    // In TLS the client speaks first: what came already is not the server's.
+    if (buffer_.size() != 0) return end({.whole = false, .why = at_proxy("more than an answer to CONNECT")});
+    secure();
+  }
+
+  /// The proxy's name before what went wrong at it, without its password.
+  std::string at_proxy(const std::string& what) const {
+    return call_.proxy ? "proxy " + call_.proxy->text() + ": " + what : what;
   }
 
   void secure() {
-    notice_dead_peers(beast::get_lowest_layer(stream_).socket().native_handle());
     if (!is_address(call_.server_name)) {  // what SSL_set_tlsext_host_name does, without its cast
       ::SSL_ctrl(stream_.native_handle(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
                  call_.server_name.data());
@@ -142,6 +183,7 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
     reflector::Head head;
     head.status = message.result_int();
     head.content_type = message[http::field::content_type];
+    head.content_encoding = message[http::field::content_encoding];
     head.retry_after = retry_after_of(message[http::field::retry_after]);
     head.flow_schema = message["X-Kubernetes-PF-FlowSchema-UID"];
     listener_->on_head(head);
@@ -173,6 +215,8 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
   Tcp::resolver resolver_;
   beast::ssl_stream<beast::tcp_stream> stream_;
   Listener* listener_;
+  http::request<http::empty_body> tunnel_request_;
+  http::response_parser<http::empty_body> tunnel_answer_;
   http::request<http::string_body> request_;
   http::response_parser<http::buffer_body> parser_;
   beast::flat_buffer buffer_{longest_header};
@@ -180,6 +224,12 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
 };
 
 }  // namespace
+
+Call call_to(const kubeconfig::ClientConfig& config, const std::string& path) {
+  Call call{config.host, config.port, config.server_name, config.insecure, config.base_path + path, {}, {}};
+  call.proxy = config.proxy;
+  return call;
+}
 
 std::shared_ptr<HttpExchange> HttpExchange::open(asio::io_context& io, TlsContext tls, Call call, Listener& listener) {
   auto exchange = std::make_shared<Exchange>(io, std::move(tls), std::move(call), listener);

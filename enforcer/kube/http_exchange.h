@@ -1,8 +1,10 @@
 #pragma once
 // One request over TLS, HTTP/1.1, on a connection of its own; its answer piece by piece as it comes. Never a redirect,
-// no encoding asked for, a header of at most 64 KiB. A peer that is gone is noticed within 45 s.
+// no encoding asked for, a header of at most 64 KiB. A peer that is gone is noticed within 45 s. Through a proxy where
+// the call has one: it is told the server's name and port (CONNECT), and of TLS sees bytes only.
 #include <boost/asio/io_context.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "enforcer/kube/tls.h"
@@ -22,7 +24,11 @@ struct Call {
   std::string method = "GET";
   std::string content_type = {};  // of the body
   std::string body = {};
+  std::optional<kubeconfig::Proxy> proxy = {};
 };
+
+/// GET of a path of the configured server; who asks is for the caller to fill in.
+Call call_to(const kubeconfig::ClientConfig& config, const std::string& path);
 
 class HttpExchange {
  public:

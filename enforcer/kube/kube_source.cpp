@@ -218,6 +218,7 @@ KubeSource::~KubeSource() {
 Result<std::unique_ptr<KubeSource>> KubeSource::open(asio::io_context& io, kubeconfig::ClientConfig config,
                                                      Settings settings, Listener& listener) {
   auto text = "https://" + config.host + ":" + config.port + config.base_path + " by " + config.origin;
+  if (config.proxy) text += " through proxy " + config.proxy->text();
   auto parts = std::make_shared<Parts>(io, std::move(settings), listener);
   if (auto opened = parts->open(std::move(config)); !opened) return fail(opened.error());
   return std::unique_ptr<KubeSource>(new KubeSource(std::move(parts), std::move(text)));

@@ -1,15 +1,9 @@
 #include "enforcer/kubeconfig/client_config.h"
 
-#include <charconv>
+#include "enforcer/kubeconfig/authority.h"
 
 namespace podfence::kubeconfig {
 namespace {
-
-bool is_port(std::string_view text) {
-  unsigned short number = 0;
-  const auto read = std::from_chars(text.data(), text.data() + text.size(), number);
-  return read.ec == std::errc() && read.ptr == text.data() + text.size() && number != 0;
-}
 
 std::vector<std::string> split(const std::string& list) {
   std::vector<std::string> parts;
@@ -22,9 +16,13 @@ std::vector<std::string> split(const std::string& list) {
   return parts;
 }
 
-}  // namespace
+/// By one name or the other; an empty one is none.
+std::string variable(const Environment& environment, const char* upper, const char* lower) {
+  const auto value = environment(upper);
+  return value && !value->empty() ? *value : environment(lower).value_or("");
+}
 
-Result<ClientConfig> load(const Choice& choice, const Environment& environment) {
+Result<ClientConfig> without_environments_proxy(const Choice& choice, const Environment& environment) {
   if (!choice.file.empty()) return from_files({choice.file}, choice.context);
   if (const auto list = environment("KUBECONFIG"); list && !list->empty()) {
     return from_files(split(*list), choice.context);
@@ -33,6 +31,18 @@ Result<ClientConfig> load(const Choice& choice, const Environment& environment) 
     return fail(Errc::invalid, "context '" + choice.context + "': needs --kubeconfig or KUBECONFIG");
   }
   return in_cluster(environment, service_account_directory);
+}
+
+}  // namespace
+
+Result<ClientConfig> load(const Choice& choice, const Environment& environment) {
+  auto config = without_environments_proxy(choice, environment);
+  if (!config || config->proxy) return config;
+  auto proxy = proxy_for(config->host, config->port, variable(environment, "HTTPS_PROXY", "https_proxy"),
+                         variable(environment, "NO_PROXY", "no_proxy"));
+  if (!proxy) return fail(proxy.error());
+  config->proxy = std::move(*proxy);
+  return config;
 }
 
 Result<ClientConfig> in_cluster(const Environment& environment, const std::string& directory) {
@@ -54,7 +64,7 @@ Result<ClientConfig> in_cluster(const Environment& environment, const std::strin
 }
 
 Result<> parse_server(const std::string& url, ClientConfig& config) {
-  const auto refused = [&](const char* why) { return fail(Errc::invalid, "server '" + url + "': " + why); };
+  const auto refused = [&](const std::string& why) { return fail(Errc::invalid, "server '" + url + "': " + why); };
   constexpr std::string_view scheme = "https://";
   std::string_view rest = url;
   if (!rest.starts_with(scheme)) return refused("expected https://HOST[:PORT]");
@@ -64,23 +74,14 @@ Result<> parse_server(const std::string& url, ClientConfig& config) {
       return refused("expected https://HOST[:PORT][/PATH]");
   }
   const auto slash = std::min(rest.find('/'), rest.size());
-  auto authority = rest.substr(0, slash);
+  const auto authority = rest.substr(0, slash);
   config.base_path = rest.substr(slash);
   while (config.base_path.ends_with('/')) config.base_path.pop_back();
   config.port = "443";
-  const auto bracket = authority.find(']');
-  const auto colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
-  if (colon != std::string_view::npos) {
-    config.port = authority.substr(colon + 1);
-    if (!is_port(config.port)) return refused("expected a port from 1 to 65535");
-    authority = authority.substr(0, colon);
+  if (const auto split = split_authority(authority, config.host, config.port); !split) {
+    return refused(split.error().what());
   }
-  if (bracket != std::string_view::npos) {
-    if (authority.size() < 3 || authority.front() != '[' || authority.back() != ']') return refused("expected [IPv6]");
-    authority = authority.substr(1, authority.size() - 2);
-  }
-  if (authority.empty()) return refused("expected a host");
-  config.host = config.server_name = authority;
+  config.server_name = config.host;
   return {};
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "enforcer/kubeconfig/proxy.h"
 #include "policy/base/result.h"
 
 namespace podfence::kubeconfig {
@@ -31,6 +32,7 @@ struct ClientConfig {
   Material token;
   std::string user;
   std::string password;
+  std::optional<Proxy> proxy;
 };
 
 /// The value of an environment variable, or nothing.
@@ -43,6 +45,7 @@ struct Choice {
 
 constexpr const char* service_account_directory = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+/// With the proxy that the environment names, where the files name none.
 Result<ClientConfig> load(const Choice& choice, const Environment& environment);
 
 /// KUBERNETES_SERVICE_HOST and _PORT, and the files of the directory.

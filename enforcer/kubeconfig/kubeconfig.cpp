@@ -123,7 +123,11 @@ Result<> take_cluster(const Entry& entry, const std::string& place, ClientConfig
     return fail(Errc::invalid, place + "insecure-skip-tls-verify: excludes a certificate-authority");
   }
   if (const auto name = entry.text("tls-server-name"); !name.empty()) config.server_name = name;
-  if (!entry.text("proxy-url").empty()) return fail(Errc::invalid, place + "proxy-url: proxies are not supported");
+  if (const auto url = entry.text("proxy-url"); !url.empty()) {
+    auto proxy = parse_proxy(url);
+    if (!proxy) return fail(std::move(proxy.error()).in(place + "proxy-url"));
+    config.proxy = std::move(*proxy);
+  }
   return {};
 }
 

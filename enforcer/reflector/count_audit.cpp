@@ -40,7 +40,7 @@ CountAudit::Due CountAudit::on_timer(Time now) {
 }
 
 void CountAudit::on_response_head(const Head& head, Time now) {
-  fine_ = head.status == 200 && is_json(head);
+  fine_ = head.status == 200 && is_json(head) && !is_encoded(head);
   at_ = now + longest_silence;
 }
 

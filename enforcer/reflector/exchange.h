@@ -19,12 +19,19 @@ struct Head {
   std::string content_type;
   std::optional<std::chrono::seconds> retry_after;
   std::string flow_schema;  // X-Kubernetes-PF-FlowSchema-UID: who was throttled as what
+  std::string content_encoding = {};
 };
 
 struct Closed {
   bool whole = false;  // the body ended as HTTP says; otherwise it was cut, or there was no answer
   std::string why;
 };
+
+/// Compressed, though nobody asked for it. What an API server compresses as it goes is one gzip file behind the other,
+/// of which most readers take the first for the whole.
+inline bool is_encoded(const Head& head) {
+  return !head.content_encoding.empty() && head.content_encoding != "identity";
+}
 
 /// How the answer is written, and so who reads it.
 inline bool is_json(const Head& head) {

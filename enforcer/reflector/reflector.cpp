@@ -195,6 +195,12 @@ Actions Reflector::on_response_head(const Head& head, Time now) {
   status_.last_contact = now;
   if (head.status != 200) {
     step_ = Step::refused;
+    if (!is_encoded(head)) return out;
+    close(out);  // the status is all that can be read
+    judge_refusal(out, now);
+  } else if (is_encoded(head)) {
+    close(out);
+    fail(out, "answers with Content-Encoding '" + printable(head.content_encoding) + "', which was not asked for", now);
   } else if (!is_json(head) && !is_proto(head)) {
     close(out);
     fail(out, "answers with content of type '" + head.content_type.substr(0, 100) + "'", now);
@@ -262,6 +268,7 @@ void Reflector::judge_refusal(Actions& out, Time now) {
   auto status = status_in(refusal_);
   status.code = static_cast<int>(head_.status);
   if (status.message.empty()) status.message = printable(refusal_.substr(0, 200));
+  if (is_encoded(head_)) status.message = "a text with Content-Encoding '" + printable(head_.content_encoding) + "'";
   status_.error = "answered " + std::to_string(status.code) + (status.message.empty() ? "" : ": " + status.message);
   if (!head_.flow_schema.empty()) status_.error += " (flow schema " + printable(head_.flow_schema) + ")";
   out.notes.push_back(resource_.name + ": " + status_.error);

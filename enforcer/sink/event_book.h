@@ -1,7 +1,9 @@
 #pragma once
 // What is to be told about denied flows in Kubernetes Events, and when: one Event for a local pod, a peer, a port and
 // the policies that denied; what comes later is its series. Two buckets bound it, one for each pod and one for the
-// agent; what they have no room for is counted and said in the pod's next Event. Pure: no clock, no I/O.
+// agent; what they have no room for is counted and said in the pod's next Event. A series is told every ten minutes,
+// and what was not told yet ends with the agent: the flow log is the account, Events only point to it. Pure: no clock,
+// no I/O.
 #include <chrono>
 #include <cstdint>
 #include <deque>

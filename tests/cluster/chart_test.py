@@ -2,6 +2,7 @@
 """The chart of deploy/helm and the manifests of deploy/kustomize: chart_test.py"""
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -11,6 +12,7 @@ from cluster import programs
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 CHART = os.path.join(ROOT, "deploy", "helm", "podfence")
+KUSTOMIZE = os.path.join(ROOT, "deploy", "kustomize")
 HELM = KUBECTL = None
 
 
@@ -40,24 +42,47 @@ def containers(daemonset):
     return {c["name"]: c for c in daemonset["spec"]["template"]["spec"]["containers"]}
 
 
+def kustomization(test, resource, **more):
+    """A folder with one about what lies in that folder, or in ours."""
+    folder = os.path.realpath(tempfile.mkdtemp())
+    test.addCleanup(shutil.rmtree, folder)
+    relative = lambda path: os.path.relpath(os.path.realpath(path), folder)
+    if "components" in more:
+        more["components"] = [relative(path) for path in more["components"]]
+    with open(os.path.join(folder, "kustomization.yaml"), "w", encoding="utf-8") as file:
+        yaml.safe_dump({"resources": [relative(resource)], **more}, file)
+    return folder
+
+
 class Chart(unittest.TestCase):
+    def kustomized(self, *components):
+        folder = kustomization(self, KUSTOMIZE, components=[os.path.join(KUSTOMIZE, c) for c in components])
+        return objects(run(KUBECTL, "kustomize", folder))
+
     def test_lint(self):
         run(HELM, "lint", "--strict", CHART)
 
     def test_as_it_is_it_is_what_kustomize_makes(self):
-        self.assertEqual(rendered(), objects(run(KUBECTL, "kustomize", os.path.join(ROOT, "deploy", "kustomize"))))
+        self.assertEqual(rendered(), self.kustomized())
 
     def test_with_events_too(self):
-        with tempfile.TemporaryDirectory() as folder:
-            base = os.path.relpath(os.path.join(ROOT, "deploy", "kustomize"), os.path.realpath(folder))
-            with open(os.path.join(folder, "kustomization.yaml"), "w", encoding="utf-8") as file:
-                yaml.safe_dump({"resources": [base], "components": [os.path.join(base, "flow-events")]}, file)
-            made = objects(run(KUBECTL, "kustomize", folder))
+        made = self.kustomized("flow-events")
         found = rendered("--set", "agent.flowEvents=true")
         self.assertEqual(found, made)
         self.assertIn("--flow-events", containers(found["DaemonSet", "podfence"])["agent"]["args"])
         self.assertEqual([rule for rule in found["ClusterRole", "podfence"]["rules"] if "create" in rule["verbs"]],
                          [{"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}])
+
+    def test_uninstalling_too(self):
+        self.assertEqual(rendered("--set", "uninstall.enabled=true"), self.kustomized("uninstall"))
+        self.assertEqual(rendered("--set", "uninstall.enabled=true,agent.flowEvents=true"),
+                         self.kustomized("flow-events", "uninstall"))
+
+    def test_uninstalling_keeps_what_was_set(self):
+        """The image above all, wherever in the tree of kustomizations it was."""
+        base = kustomization(self, KUSTOMIZE, images=[{"name": "podfence", "newName": "registry/mine"}])
+        text = run(KUBECTL, "kustomize", kustomization(self, base, components=[os.path.join(KUSTOMIZE, "uninstall")]))
+        self.assertEqual(re.findall(r"image: (\S+)", text), ["registry/mine", "registry/mine"])
 
     def test_its_version_is_the_projects(self):
         with open(os.path.join(ROOT, "CMakeLists.txt"), encoding="utf-8") as file:
@@ -89,6 +114,17 @@ class Chart(unittest.TestCase):
                 "runAsUser": 0, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}})  # fmt: skip
             self.assertNotIn("--purge", container["args"])
+
+    def test_labels_in_flow_records_and_variables_of_the_agent(self):
+        options = ("--set", "agent.flowLabels={app,example.com/tier}",
+                   "--set", "agent.env[0].name=HTTPS_PROXY,agent.env[0].value=http://proxy:3128")
+        agent = containers(rendered(*options)["DaemonSet", "podfence"])["agent"]
+        self.assertIn("--flow-labels=app,example.com/tier", agent["args"])
+        self.assertEqual([v["name"] for v in agent["env"]], ["NODE_NAME", "HTTPS_PROXY"])
+        self.assertEqual(agent["env"][1], {"name": "HTTPS_PROXY", "value": "http://proxy:3128"})
+        run(HELM, "lint", "--strict", CHART, *options)
+        alone = containers(rendered()["DaemonSet", "podfence"])["agent"]
+        self.assertFalse([a for a in alone["args"] if a.startswith("--flow-labels")])
 
     def test_values(self):
         found = rendered("--set", "agent.cluster=prod,agent.httpAddress=0.0.0.0:9000,cni.mode=in-place,maxUnavailable=10%",

@@ -3,18 +3,24 @@
 meanwhile is enforced once all is well. Usage: api_faults_test.py PODFENCE [-v]
 
 Faults: C1 C2 C3 C5 C7 C8 C9 C10 C11. C4 C6 C12 C13 C16 are in checkpoint_test.py and kube_test.py, C14 in
-clock_test.py, C15 in tests/enforcer/kernel and tests/enforcer/agent.
+clock_test.py, C15 in tests/enforcer/kernel and tests/enforcer/agent. List/watch row W17.
 """
 import base64
+import contextlib
+import gzip
+import http.client
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 import unittest
+import zlib
 
 from api_server import Answer, status
 from kube_case import POLICIES, KubeCase
+from node import inside
 
 JSON = {"Content-Type": "application/json"}
 CUT = {**JSON, "Content-Length": "100000", "Connection": "close"}
@@ -173,6 +179,55 @@ class ApiFaultsTest(KubeCase):
         self.stays(self.error("certificate"), "nobody vouches for the third one")
         self.api.tls = new
         self.converges()
+
+    def ask_as_another_client(self, path):
+        """What comes of a short watch with Accept-Encoding, and what Content-Encoding says."""
+        insecure = ssl.create_default_context()
+        insecure.check_hostname, insecure.verify_mode = False, ssl.CERT_NONE
+        with inside(self.node.netns):
+            connection = http.client.HTTPSConnection(self.api.address, self.api.port, context=insecure, timeout=60)
+            connection.connect()
+        with contextlib.closing(connection):
+            headers = {"Authorization": f"Bearer {self.api.token}", "Accept-Encoding": "gzip"}
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+            return answer.read(), answer.headers["Content-Encoding"]
+
+    def test_it_compresses_for_those_who_ask(self):  # W17
+        self.start_agent()
+        self.assert_judged()
+        self.api.delete(self.allow_web())
+        self.wait_for(self.client, self.web, False)
+        self.assertEqual(self.api.compressed, 0)
+        body, encoding = self.ask_as_another_client(
+            f"{POLICIES}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=0")
+        self.assertEqual((encoding, self.api.compressed), ("gzip", 1))
+        self.assertEqual(len(gzip.decompress(body).splitlines()), 2, "the policy that is left, and the end of the list")
+        self.assertLess(len(zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(body)), len(gzip.decompress(body)),
+                        "a reader of one gzip file sees the first event only")
+
+    def test_it_compresses_for_those_who_do_not_ask(self):  # W17
+        self.start_agent()
+        self.api.compresses = "unasked"
+        self.api.kill()
+        self.api.compact()  # and lists are asked for, too
+        self.api.start()
+        words = "answers with Content-Encoding 'gzip', which was not asked for"
+        all_say = lambda: all(t["error"] == words for t in self.node.status()["kubernetes"])
+        self.stays(all_say, "each type says so")
+        self.assertIn(f"networkpolicies: {words}", self.node.agent_log())
+        self.api.compresses = "asked"
+        self.converges()
+
+    def test_it_compresses_for_an_agent_that_starts(self):  # W17
+        self.api.compresses = "unasked"
+        self.start_agent(enforces=False)
+        self.node.until(self.error("Content-Encoding 'gzip'"), "it is said", 60)
+        self.assertNotIn("chain", self.rules())
+        self.assertEqual(self.node.status()["state"], "starting")
+        self.api.compresses = "asked"
+        self.node.until(lambda: self.node.status()["state"] == "enforcing", "it is read", 60)
+        self.assert_judged()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Events as the real one does: what is not valid is refused.
 """
 import base64
 import collections
+import gzip
 import http.server
 import json
 import os
@@ -96,6 +97,8 @@ class ApiServer:
         self.requests = []  # (path, query, headers)
         self.fault = lambda path, query: None  # an Answer instead of the right one
         self.token = TOKEN
+        self.compresses = "asked"  # "unasked": whether the client asks or not
+        self.compressed = 0
         self.bookmark_seconds = 1.0
         self.events, self.event_requests = {}, []  # by namespace and name; (method, path, body)
         self.server, self.connections, self.port, self.watches = None, set(), 0, 0
@@ -204,7 +207,7 @@ class ApiServer:
         with self.changed:
             self.changed.notify_all()
 
-    def kubeconfig(self, **user):
+    def kubeconfig(self, cluster=(), **user):
         path = os.path.join(self.directory, "kubeconfig")
         with open(os.path.join(self.directory, "ca.crt"), "rb") as file:
             ca = base64.b64encode(file.read()).decode()
@@ -212,7 +215,7 @@ class ApiServer:
             json.dump({
                 "apiVersion": "v1", "kind": "Config", "current-context": "test",
                 "clusters": [{"name": "c", "cluster": {"server": f"https://{self.address}:{self.port}",
-                                                       "certificate-authority-data": ca}}],
+                                                       "certificate-authority-data": ca, **dict(cluster)}}],
                 "users": [{"name": "u", "user": user or {"token": self.token}}],
                 "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}]}, out)
         return path
@@ -274,13 +277,20 @@ class ApiServer:
             self.events[space, name] = whole
         return Answer(201 if creates else 200, whole)
 
-    @staticmethod
-    def send(request, answer):
+    def encoder(self, request):
+        """What becomes of each piece, and the header that says so. As the real one: for each flush a gzip file of its own."""
+        if self.compresses != "unasked" and "gzip" not in request.headers.get("Accept-Encoding", ""):
+            return (lambda piece: piece), {}
+        self.compressed += 1
+        return gzip.compress, {"Content-Encoding": "gzip"}
+
+    def send(self, request, answer):
         is_text = isinstance(answer.body, str)
-        body = (answer.body if is_text else json.dumps(answer.body)).encode()
+        encode, encoding = self.encoder(request)
+        body = encode((answer.body if is_text else json.dumps(answer.body)).encode())
         request.send_response(answer.status)
         for name, value in {"Content-Type": "text/plain" if is_text else "application/json",
-                            "Content-Length": str(len(body)), **answer.headers}.items():
+                            "Content-Length": str(len(body)), **encoding, **answer.headers}.items():
             request.send_header(name, value)
         request.end_headers()
         request.wfile.write(body)
@@ -308,13 +318,14 @@ class ApiServer:
         kind, version = TYPES[view.path]
         if "sendInitialEvents" in query and query.get("resourceVersionMatch") != "NotOlderThan":
             return self.send(request, Answer(422, status(422, "Invalid", "resourceVersionMatch is required")))
+        encode, encoding = self.encoder(request)
         request.send_response(200)
-        request.send_header("Content-Type", "application/json")
-        request.send_header("Transfer-Encoding", "chunked")
+        for name, value in {"Content-Type": "application/json", "Transfer-Encoding": "chunked", **encoding}.items():
+            request.send_header(name, value)
         request.end_headers()
 
         def event(type_name, thing):
-            text = json.dumps({"type": type_name, "object": thing}, separators=(",", ":")).encode() + b"\n"
+            text = encode(json.dumps({"type": type_name, "object": thing}, separators=(",", ":")).encode() + b"\n")
             request.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
 
         def bookmark(revision, **annotations):

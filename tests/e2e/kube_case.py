@@ -14,6 +14,7 @@ POLICIES = "/apis/networking.k8s.io/v1/networkpolicies"
 
 class KubeCase(unittest.TestCase):
     PODFENCE = None
+    ADDRESS = "127.0.0.1"  # of the API server
 
     def setUp(self):
         self.node = CniNode(self.PODFENCE)
@@ -23,7 +24,9 @@ class KubeCase(unittest.TestCase):
         self.client = self.node.add_pod("client", "people", app="client")
         for pod in (self.web, self.db):
             self.addCleanup(self.node.listen(pod, 8080).close)
-        self.api = ApiServer(self.node.netns, self.node.directory)
+        if self.ADDRESS != "127.0.0.1":
+            self.node.exec("ip", "address", "add", f"{self.ADDRESS}/32", "dev", "lo")
+        self.api = ApiServer(self.node.netns, self.node.directory, self.ADDRESS)
         self.api.put(node_object(), namespace("kube-system"), *[namespace(n, team=n) for n in ("shop", "people")],
                      *[pod.manifest() for pod in (self.web, self.db, self.client)], self.deny_all(), self.allow_web())
         self.api.start()

@@ -114,7 +114,7 @@ TEST_F(Kubeconfig, T11_errors_name_the_file_and_the_field) {
            Row{server + ", certificate-authority-data: '***'", "", cluster, "certificate-authority-data"},
            Row{server + ", insecure-skip-tls-verify: true, certificate-authority: ca", "", cluster,
                "insecure-skip-tls"},
-           Row{server + ", proxy-url: 'http://proxy'", "", cluster, "proxy-url"},
+           Row{server + ", proxy-url: 'socks5://proxy'", "", cluster, "proxy-url"},
            Row{server, "client-certificate: c", user, "client-key"},
            Row{server, "token: t, username: u, password: p", user, "more than one way"},
        }) {

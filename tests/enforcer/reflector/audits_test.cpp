@@ -27,8 +27,8 @@ struct Audited : Script {
     ASSERT_TRUE(due.request);
     EXPECT_EQ(due.request->target, "/api/v1/pods?limit=1");
   }
-  void reply(const std::string& revision, std::uint64_t objects) {
-    audit.on_response_head({200, "application/json", {}, {}}, now);
+  void reply(const std::string& revision, std::uint64_t objects, const std::string& encoding = "") {
+    audit.on_response_head({200, "application/json", {}, {}, encoding}, now);
     std::vector<PodText> items;
     if (objects > 0) items.push_back({"a", "1"});
     const auto more = objects > 1 ? R"(,"continue":"x","remainingItemCount":)" + std::to_string(objects - 1) : "";
@@ -46,6 +46,14 @@ TEST(Audit, A1_is_asked_every_five_to_ten_minutes) {
   late.start(s.now);
   EXPECT_GT(*late.deadline() - s.now, 9min);
   EXPECT_LE(*late.deadline() - s.now, 10min);
+}
+
+TEST(Audit, W17_a_count_that_is_compressed_is_none) {
+  Audited s;
+  s.ask();
+  s.reply("40", 2, "gzip");
+  EXPECT_FALSE(s.asks_list());
+  EXPECT_EQ(s.cursor(), "100");
 }
 
 TEST(Audit, A1_W10_a_version_behind_the_cursor_is_a_history_that_went_back) {

@@ -258,5 +258,21 @@ TEST(List, L14_a_list_may_take_long_but_not_be_silent_for_long) {
   EXPECT_FALSE(silent.open);
 }
 
+TEST(List, W17_one_that_is_compressed_is_no_list) {
+  Script s;
+  s.head(200, "application/json", {}, "gzip");  // of the list as a watch
+  EXPECT_FALSE(s.open);
+  s.pass_until_asked();
+  s.refuse_watch_list();
+  ASSERT_TRUE(s.asks_list());
+  s.head(200, "application/vnd.kubernetes.protobuf", {}, "gzip");
+  EXPECT_FALSE(s.open);
+  EXPECT_FALSE(s.machine.status().synced);
+  EXPECT_NE(s.machine.status().error.find("Content-Encoding 'gzip'"), std::string::npos);
+  s.pass_until_asked();
+  s.answer(200, list_of({{"a", "1"}}, "100"));
+  EXPECT_EQ(s.names(), "a");
+}
+
 }  // namespace
 }  // namespace podfence::test

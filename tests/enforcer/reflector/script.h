@@ -70,10 +70,10 @@ class Script {
 
   // The server.
   void head(unsigned code, const std::string& type = "application/json",
-            std::optional<std::chrono::seconds> retry_after = {}) {
+            std::optional<std::chrono::seconds> retry_after = {}, const std::string& encoding = "") {
     ASSERT_TRUE(open) << "nothing was asked";
     headed = true;
-    perform(machine.on_response_head({code, type, retry_after, {}}, now));
+    perform(machine.on_response_head({code, type, retry_after, {}, encoding}, now));
   }
   void bytes(const std::string& text) {
     ASSERT_TRUE(open) << "the exchange is closed";

@@ -293,6 +293,36 @@ TEST(Watch, W18_a_server_that_stops_is_asked_again_after_the_wait_and_not_by_all
   EXPECT_GT(waited[1], waited[0] + 500ms);
 }
 
+TEST(Watch, W17_what_is_compressed_though_nobody_asked_is_no_answer) {
+  Watching s;
+  for (const bool cut : {true, false}) {
+    s.end(!cut);
+    s.pass_until_asked();
+    ASSERT_TRUE(s.asks_watch());
+    s.head(200, "application/json", {}, "gzip");
+    EXPECT_FALSE(s.open) << "nothing of it is read";
+    EXPECT_EQ(s.machine.status().error, "answers with Content-Encoding 'gzip', which was not asked for");
+    EXPECT_EQ(s.notes.back(), "pods: " + s.machine.status().error);
+    EXPECT_EQ(s.names() + " " + s.cursor(), "a 100");
+    EXPECT_GT(s.pass_until_asked(), 500ms) << "after a pause";
+    s.head(200, "application/json", {}, "identity");
+    EXPECT_TRUE(s.open);
+    EXPECT_EQ(s.machine.status().error, "");
+  }
+}
+
+TEST(Watch, W17_a_refusal_that_is_compressed_is_judged_by_its_status) {
+  Watching s;
+  s.end();
+  s.pass_until_asked();
+  s.head(410, "application/json", {}, "gzip");
+  EXPECT_FALSE(s.open);
+  EXPECT_EQ(s.machine.status().error, "answered 410: a text with Content-Encoding 'gzip'");
+  s.pass_until_asked();
+  EXPECT_FALSE(s.asks_watch()) << "expired";
+  EXPECT_EQ(s.names(), "a");
+}
+
 TEST(Watch, an_answer_in_another_encoding_is_none) {
   Watching s;
   s.pass(2s);
