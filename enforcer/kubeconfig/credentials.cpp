@@ -7,7 +7,7 @@ namespace podfence::kubeconfig {
 namespace {
 
 constexpr std::chrono::seconds token_age{50};  // good for 60 s, read again 10 s early
-constexpr std::chrono::minutes tls_age{5};
+constexpr std::chrono::seconds tls_age{30};
 constexpr std::size_t longest_token = 64 * 1024;
 constexpr std::size_t longest_certificates = std::size_t{1} << 20U;
 

@@ -1,5 +1,5 @@
 #pragma once
-// What the configuration's files hold, read again as time goes by: tokens within a minute, certificates every five. A
+// What the configuration's files hold, read again as time goes by: tokens within a minute, certificates every 30 s. A
 // file that cannot be read, or is empty, leaves in force what it held last.
 #include <chrono>
 #include <cstdint>

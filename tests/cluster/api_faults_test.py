@@ -3,8 +3,8 @@
 byte, while they last, and what changes meanwhile is enforced when they end.
 api_faults_test.py --program PODFENCE --plugin PODFENCE_CNI --probe PROBE
 
-C2 C5 C6 C8 C10 C12. C1 C3 C13 are in lifecycle_test.py, C4 in backup_test.py. C7 C9 C11 are in tests/e2e, with a
-scripted server."""
+C2 C5 C6 C8 C10 C11 C12. C1 C3 C13 are in lifecycle_test.py, C4 in backup_test.py. C7 and C9 are in tests/e2e: this server
+neither lies nor sends garbage."""
 import contextlib
 import json
 import os
@@ -14,11 +14,12 @@ import urllib.request
 
 from api_server_case import ApiServerCase
 from cluster_case import main
-from control_plane import until
+from control_plane import API_NAMES, Authority, until
 from podfence import SYSTEM
 
 WAY = "add table inet fault; add chain inet fault {0} {{ type filter hook {0} priority 0; }}; " \
       "add rule inet fault {0} ct original ip daddr 10.96.0.1 drop; "
+ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 class ApiFaults(ApiServerCase):
@@ -142,6 +143,35 @@ class ApiFaults(ApiServerCase):
         kubectl("delete", "pods", "-n", SYSTEM, "-l", "app.kubernetes.io/name=podfence")
         self.podfence.until_ready()
         self.until_only("client")
+
+    def test_its_authority_is_replaced(self):  # C11, T9
+        """The node's own programs trust both; agents hear of the new one when the controller publishes it."""
+        plane = self.cluster.plane
+        new = Authority(plane.file("pki-2"))
+        with open(new.certificate, encoding="ascii") as file, open(plane.authority.certificate, "a", encoding="ascii") as both:
+            both.write(file.read())
+        plane.server = new.issue("apiserver", "/CN=kube-apiserver", plane.address, "127.0.0.1", "10.96.0.1", "fd00:96::1",
+                                 "localhost", *API_NAMES)
+        self.restarted()
+        for node in self.cluster.nodes:
+            for name, start in (("kubelet", node.start_kubelet), ("kube-proxy", node.start_kube_proxy)):
+                node.kill(name)
+                start()
+        plane.kill("kube-scheduler")
+        plane.start_scheduler()
+        self.until_said("certificate")
+        self.assert_stays()
+        plane.kill("kube-controller-manager")
+        plane.start_controllers()
+        with open(plane.authority.certificate, encoding="ascii") as file:
+            both = file.read()
+
+        def known():
+            with open(f"/proc/{self.agent}/root{ACCOUNT}/ca.crt", encoding="ascii") as file:
+                return file.read() == both
+
+        until(known, "the agent has the new authority's certificate", 240)
+        self.recovers()
 
     def test_its_policies_are_withdrawn(self):  # C12, L11
         """No custom resource is watched; what a server can take away is a whole API."""

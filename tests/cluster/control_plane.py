@@ -99,7 +99,8 @@ class Authority:
         key, request, certificate = (self.file(f"{name}.{end}") for end in ("key", "csr", "crt"))
         extensions = self.file(f"{name}.ext")
         with open(extensions, "w", encoding="ascii") as file:
-            file.write("extendedKeyUsage=serverAuth,clientAuth\n")
+            # Two authorities of one name are told apart by their keys' identifiers, as kubeadm's and Go's certificates do it.
+            file.write("extendedKeyUsage=serverAuth,clientAuth\nauthorityKeyIdentifier=keyid\n")
             if alternatives:
                 kinds = [("IP:" if a[0].isdigit() or ":" in a else "DNS:") + a for a in alternatives]
                 file.write(f"subjectAltName={','.join(kinds)}\n")

@@ -81,7 +81,7 @@ TEST_F(JournalTest, ALogWithoutAnAccountIsAdopted) {
   std::ofstream(config().state_file) << "{\"format\":";
   const Journal damaged(config());
   EXPECT_TRUE(damaged.restored().adopt);
-  EXPECT_NE(damaged.error(), "");
+  EXPECT_NE(damaged.restored().ignored, "");
 }
 
 TEST_F(JournalTest, LinesAfterTheLastSavedAccountCountToo) {

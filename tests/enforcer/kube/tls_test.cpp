@@ -22,7 +22,7 @@ struct Rotation : ::testing::Test {
     credentials.emplace(*kubeconfig::Credentials::open(config, now));
     source.emplace(*TlsSource::open(*credentials, now));
   }
-  TlsContext after_five_minutes() { return source->context(now += 5min); }
+  TlsContext after_a_minute() { return source->context(now += 1min); }
   test::Files files;
   Authority authority;
   kubeconfig::ClientConfig config;
@@ -33,21 +33,21 @@ struct Rotation : ::testing::Test {
 
 TEST_F(Rotation, T9_a_new_authority_is_for_new_connections_only) {
   const auto before = source->context(now);
-  EXPECT_EQ(after_five_minutes(), before) << "the same content";
+  EXPECT_EQ(after_a_minute(), before) << "the same content";
   files.write("ca", Authority().pem());
-  EXPECT_NE(after_five_minutes(), before);
+  EXPECT_NE(after_a_minute(), before);
   EXPECT_FALSE(source->took_new_certificate()) << "connections that are open stay";
 }
 
 TEST_F(Rotation, T9_an_authority_that_cannot_be_read_leaves_the_old_one_in_force) {
   const auto before = source->context(now);
   files.write("ca", "-----BEGIN CERTIFICATE-----\ngarbage\n-----END CERTIFICATE-----\n");
-  EXPECT_EQ(after_five_minutes(), before);
+  EXPECT_EQ(after_a_minute(), before);
   EXPECT_NE(source->problem().find("/ca"), std::string::npos) << source->problem();
   files.write("ca", "");
-  EXPECT_EQ(after_five_minutes(), before);
+  EXPECT_EQ(after_a_minute(), before);
   files.write("ca", Authority().pem());
-  EXPECT_NE(after_five_minutes(), before);
+  EXPECT_NE(after_a_minute(), before);
   EXPECT_EQ(source->problem(), "");
 }
 
@@ -55,10 +55,10 @@ TEST_F(Rotation, T10_a_new_certificate_of_our_own_ends_all_connections) {
   const auto before = source->context(now);
   const auto fresh = authority.sign({});
   files.write("cert", fresh.certificate);
-  EXPECT_EQ(after_five_minutes(), before) << "half of a rotation: the key does not belong to it yet";
+  EXPECT_EQ(after_a_minute(), before) << "half of a rotation: the key does not belong to it yet";
   EXPECT_FALSE(source->took_new_certificate());
   files.write("key", fresh.key);
-  EXPECT_NE(after_five_minutes(), before);
+  EXPECT_NE(after_a_minute(), before);
   EXPECT_TRUE(source->took_new_certificate());
   EXPECT_FALSE(source->took_new_certificate()) << "once";
 }

@@ -83,22 +83,22 @@ TEST_F(Reading, T7_without_a_token_at_the_start_there_is_no_start) {
   EXPECT_FALSE(Credentials::open(config, now));
 }
 
-TEST_F(Reading, T9_T10_certificates_are_read_again_every_five_minutes) {
+TEST_F(Reading, T9_T10_certificates_are_read_again_every_half_minute) {
   config.ca.file = files.write("ca", "one");
   config.certificate.file = files.write("cert", "cert one");
   config.key.data = "key";
   auto credentials = open();
   EXPECT_EQ(credentials.tls(now).ca, "one");
   files.write("ca", "two");
-  EXPECT_EQ(credentials.tls(now + 299s).ca, "one");
-  EXPECT_EQ(credentials.tls(now + 300s).ca, "two");
-  EXPECT_EQ(credentials.tls(now + 300s).certificate, "cert one");
+  EXPECT_EQ(credentials.tls(now + 29s).ca, "one");
+  EXPECT_EQ(credentials.tls(now + 30s).ca, "two");
+  EXPECT_EQ(credentials.tls(now + 30s).certificate, "cert one");
   files.write("cert", "");
-  EXPECT_EQ(credentials.tls(now + 600s).certificate, "cert one") << "an empty file leaves in force what was";
+  EXPECT_EQ(credentials.tls(now + 60s).certificate, "cert one") << "an empty file leaves in force what was";
   EXPECT_NE(credentials.problem().find("cert: is empty"), std::string::npos);
   std::filesystem::remove(files.path("ca"));
   files.write("cert", "cert two");
-  EXPECT_EQ(credentials.tls(now + 900s).ca, "two");
+  EXPECT_EQ(credentials.tls(now + 90s).ca, "two");
 }
 
 TEST(Credentials, a_name_and_a_password) {
