@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "enforcer/agent/exposition.h"
+#include "policy/program/rule.h"
 
 namespace podfence::agent {
 namespace {
@@ -50,6 +51,10 @@ void write_enforcement(Exposition& out, const StatusInputs& in) {
   out.counter("podfence_commits_total", "Transactions that the kernel took.").sample(activity.commits);
   out.counter("podfence_commit_failures_total", "Transactions that have to be tried again.").sample(activity.failures);
   out.histogram("podfence_policy_apply_duration_seconds", "From the change to the kernel's answer.", activity.apply);
+  std::uint64_t rules = 0;
+  for (const auto& chain : program::chains(in.reconciler.compiler().settings().options)) rules += chain.rules.size();
+  out.gauge("podfence_rules", "Rules of the kernel program: as many with a thousand policies as with none.")
+      .sample(rules);
   out.counter("podfence_drift_repairs_total", "Foreign changes of our tables that were mended.");
   out.sample(activity.drift_repairs);
   out.counter("podfence_flows_revoked_total", "Established flows that a changed policy cut.");
@@ -164,10 +169,15 @@ void write_flows(Exposition& out, const StatusInputs& in, const flow::PipelineSt
     if (flows.lost.count(stage) == 0) out.sample(std::uint64_t{0}, {{"stage", stage}});
   }
   for (const auto& [stage, lost] : flows.lost) out.sample(lost, {{"stage", stage}});
-  out.counter("podfence_flow_records_total", "Flow records, by how sure the policies that they name are.");
+  out.counter("podfence_flow_records_total", "Flow records. Verdict error: of a rule that is not ours.");
+  auto judged = flows.judged;
+  for (const auto direction : net::directions) judged.try_emplace({flow::Verdict::deny, direction});
+  for (const auto& [what, records] : judged) {
+    out.sample(records, {{"type", "flow"}, {"verdict", name_of(what.first)}, {"direction", net::name_of(what.second)}});
+  }
+  out.counter("podfence_flow_attribution_total", "Flow records, by how sure the policies that they name are.");
   for (const auto attribution : {flow::Attribution::set, flow::Attribution::stale, flow::Attribution::none}) {
-    out.sample(flows.attributed.at(static_cast<std::size_t>(attribution)),
-               {{"type", "flow"}, {"attribution", name_of(attribution)}});
+    out.sample(flows.attributed.at(static_cast<std::size_t>(attribution)), {{"result", name_of(attribution)}});
   }
   out.counter("podfence_detections_total", "Patterns that somebody should look at; see the records of type detection.");
   for (const auto& [detection, count] : flows.detections) {

@@ -115,6 +115,7 @@ void FlowPipeline::emit(const FlowEntry& entry, TimePoint now) {
   const bool counted = record.verdict != Verdict::error;
   ++stats_.records;
   ++stats_.attributed.at(static_cast<std::size_t>(record.attribution));
+  ++stats_.judged[{record.verdict, record.direction}];
   stats_.recorded += counted ? record.count : 0;
   journal_.push({writer_.line(record, ++sequence_, now), {counted ? record.count : 0, 0}, {}, record.time});
   if (!config_.allowed) detector_.take(record, sequence_, now);

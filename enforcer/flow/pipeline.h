@@ -52,11 +52,12 @@ struct PipelineStats {
   std::uint64_t lines_written = 0;
   std::map<std::string, std::uint64_t> counters;  // packets of each kernel counter since the account began
   std::array<std::uint64_t, 3> attributed{};      // flow records, by Attribution
-  std::string sink;                               // "file", "stdout", "none"
-  DurationHistogram delays = flow_delays();       // of flow records, from the first packet to the line
-  std::optional<TimePoint> last_written;          // when the sink took a line last
-  std::string listen_error;                       // why there are no log messages; empty when all is well
-  std::string write_error;                        // why lines are not written
+  std::map<std::pair<Verdict, net::Direction>, std::uint64_t> judged;  // flow records
+  std::string sink;                                                    // "file", "stdout", "none"
+  DurationHistogram delays = flow_delays();  // of flow records, from the first packet to the line
+  std::optional<TimePoint> last_written;     // when the sink took a line last
+  std::string listen_error;                  // why there are no log messages; empty when all is well
+  std::string write_error;                   // why lines are not written
 };
 
 /// For `podfence status`.

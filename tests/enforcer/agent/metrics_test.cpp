@@ -66,6 +66,7 @@ TEST(Metrics, show_the_kernels_counters_and_the_losses) {
   node.flows.counters = {{"denied_in", 7}, {"denied_out", 5}, {"unknown_in", 3}, {"spoofed", 2}, {"over_source", 1}};
   node.flows.lost = {{"kernel_limit", 4}, {"sink:file", 6}};
   node.flows.attributed = {10, 20, 30};
+  node.flows.judged = {{{flow::Verdict::deny, net::Direction::ingress}, 8}};
   node.flows.sink = "file";
   node.flows.last_written = flow::TimePoint(1'700'000'000s);
   node.flows.listen_error = "taken";
@@ -79,7 +80,9 @@ TEST(Metrics, show_the_kernels_counters_and_the_losses) {
                            R"(podfence_flow_events_lost_total{stage="kernel_limit"} 4)",
                            R"(podfence_flow_events_lost_total{stage="nflog_tail"} 0)",
                            R"(podfence_flow_events_lost_total{stage="sink:file"} 6)",
-                           R"(podfence_flow_records_total{type="flow",attribution="stale"} 20)",
+                           R"(podfence_flow_attribution_total{result="stale"} 20)",
+                           R"(podfence_flow_records_total{type="flow",verdict="deny",direction="ingress"} 8)",
+                           R"(podfence_flow_records_total{type="flow",verdict="deny",direction="egress"} 0)",
                            "podfence_flow_listening 0", R"(podfence_sink_up{sink="file"} 1)",
                            R"(podfence_build_info{version="1.2.3"} 1)", "podfence_unguarded_addresses 1"}) {
     EXPECT_TRUE(has(text, line)) << line << "\n" << text;
