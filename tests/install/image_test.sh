@@ -21,7 +21,7 @@ version="$(sed -n 's/^ *VERSION \([0-9.]*\).*/\1/p' "$ROOT/CMakeLists.txt" | hea
 image="$("${podman[@]}" image mount podfence:test)"
 trap '"${podman[@]}" image umount podfence:test >/dev/null' EXIT
 [[ "$(chroot "$image" /bin/podfence --version)" == *"$version"* ]] || fail "podfence does not run, or is not version $version"
-[[ "$(env -i CNI_COMMAND=VERSION chroot "$image" /lib/cni/podfence-cni </dev/null)" == *'"1.1.0"'* ]] || fail "podfence-cni does not run"
+[[ "$(env -i CNI_COMMAND=VERSION "$(command -v chroot)" "$image" /lib/cni/podfence-cni </dev/null)" == *'"1.1.0"'* ]] || fail "podfence-cni does not run"
 others="$(find "$image" -type f -perm /111 ! -name '*.so*' ! -path "$image/bin/podfence" ! -path "$image/lib/cni/podfence-cni")"
 [[ -z "$others" ]] || fail "other programs in the image: $others"
 echo "built without a registry; $(du -sh --apparent-size "$image" | cut -f1), two programs, both run"
