@@ -24,8 +24,10 @@ bool PolicyAccount::use(const PolicySets& sets, TimePoint now) {
 }
 
 bool PolicyAccount::sample(const Tallies& tallies, const std::string& epoch) {
-  const bool other_table = epoch != state_.epoch;
-  state_.epoch = epoch;
+  // One that cannot be told at the moment is no other table: all would be counted once more.
+  const bool other_table = !epoch.empty() && !state_.epoch.empty() && epoch != state_.epoch;
+  const bool news = !epoch.empty() && epoch != state_.epoch;
+  if (news) state_.epoch = epoch;
   for (auto& [key, set] : state_.sets) {
     const auto found = tallies.find(key);
     const Traffic now = found == tallies.end() ? Traffic{} : found->second;
@@ -34,7 +36,7 @@ bool PolicyAccount::sample(const Tallies& tallies, const std::string& epoch) {
     set.total += {now.packets - set.last.packets, now.bytes - set.last.bytes};
     set.last = now;
   }
-  return other_table;
+  return news;
 }
 
 std::vector<program::TallyKey> PolicyAccount::retire(TimePoint now) {

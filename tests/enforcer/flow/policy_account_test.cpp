@@ -85,6 +85,17 @@ TEST(PolicyAccount, another_table_begins_at_zero_and_the_totals_go_on) {
   EXPECT_EQ(packets(account, Direction::ingress, p), 18U);
 }
 
+TEST(PolicyAccount, a_moment_without_an_epoch_counts_nothing_twice) {
+  PolicyAccount account;
+  account.use({{only_p, {p}}}, start);
+  account.sample({{only_p, {5, 50}}}, "");
+  EXPECT_TRUE(account.sample({{only_p, {5, 50}}}, "1"));
+  EXPECT_FALSE(account.sample({{only_p, {6, 60}}}, ""));
+  EXPECT_EQ(packets(account, Direction::ingress, p), 6U);
+  EXPECT_FALSE(account.sample({{only_p, {7, 70}}}, "1"));
+  EXPECT_EQ(packets(account, Direction::ingress, p), 7U);
+}
+
 TEST(PolicyAccount, series_of_a_deleted_policy_go_after_a_while) {
   PolicyAccount account;
   account.use({{both, {p, q}}}, start);
