@@ -40,8 +40,8 @@ class Journal {
   /// not be stated as lost.
   struct Restored {
     bool adopt = false;
-    std::string
-        ignored;  // why the account that there was is not gone on with; empty when it is, or when there was none
+    /// Why the account that there was is not gone on with; empty when it is, or when there was none.
+    std::string ignored;
     Accounted accounted;
     std::uint64_t unconfirmed = 0;
     std::string epoch;

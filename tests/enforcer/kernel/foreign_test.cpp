@@ -84,15 +84,15 @@ TEST(NftKernel, ReplacesWhateverIsBehindItsHook) {  // R-16
          {"add set inet podfence a { type ipv4_addr; elements = { 10.0.0.1 }; }",
           "add map inet podfence v { type ipv4_addr : verdict; elements = { 10.0.0.1 : jump denied_in4, 10.0.0.2 : "
           "drop }; }",
-          "add chain inet podfence c; add rule inet podfence c ip saddr { 10.0.0.1, 10.0.0.2 } vmap { 10.0.0.1 : jump "
-          "c }",
+          "add chain inet podfence c; add rule inet podfence c ip saddr { 10.0.0.1, 10.0.0.2 } drop; "
+          "add rule inet podfence c ip saddr vmap { 10.0.0.1 : jump denied_in4 }",
           "add chain inet podfence c { type filter hook input priority 5; policy drop; }",
           "add counter inet podfence n; insert rule inet podfence forward counter name n jump denied_in6",
-          "delete set inet podfence observed4; flush chain inet podfence forward; flush chain inet podfence judge4",
-          "flush set inet podfence known4", "add counter inet podfence denied_by_in",
-          "flush chain inet podfence node_limit; flush chain inet podfence denied_in4; delete set inet podfence "
-          "self4"}) {
-      test::run("nft '" + foreign + "'");
+          "flush chain inet podfence forward; flush chain inet podfence judge4", "flush set inet podfence known4",
+          "add counter inet podfence denied_by_in",
+          "flush table inet podfence; delete set inet podfence known4; delete chain inet podfence judge6"}) {
+      const auto done = test::run("nft '" + foreign + "'");
+      ASSERT_EQ(done.status, 0) << foreign << ": " << done.output;
       ASSERT_TRUE(committed(*kernel, diff::install_of(program))) << foreign;
       EXPECT_TRUE(holds(*kernel, program)) << foreign;
       EXPECT_EQ(objects(), all) << foreign;
@@ -103,7 +103,8 @@ TEST(NftKernel, ReplacesWhateverIsBehindItsHook) {  // R-16
          {"add quota inet podfence q { over 1 mbytes; }", "add table inet podfence { flags dormant; }",
           "delete table inet podfence; add table inet podfence; "
           "add chain inet podfence forward { type filter hook forward priority 5; policy drop; }"}) {
-      test::run("nft '" + foreign + "'");
+      const auto done = test::run("nft '" + foreign + "'");
+      ASSERT_EQ(done.status, 0) << foreign << ": " << done.output;
       ASSERT_TRUE(committed(*kernel, diff::install_of(program))) << foreign;
       EXPECT_TRUE(holds(*kernel, program)) << foreign;
       EXPECT_EQ(objects(), all) << foreign;
