@@ -113,46 +113,37 @@ void TableWriter::put_rule(const std::string& chain, const program::Rule& rule) 
   batch_.finish(message);
 }
 
+nlmsghdr* TableWriter::start_removal(std::uint16_t type, Place place, const std::string& name) {
+  nlmsghdr* message = batch_.start(type, 0);
+  mnl_attr_put_strz(message, place.table, table_.c_str());
+  mnl_attr_put_strz(message, place.name, name.c_str());
+  return message;
+}
+
 void TableWriter::delete_chain(const std::string& chain) {
-  nlmsghdr* message = batch_.start(NFT_MSG_DELCHAIN, 0);
-  mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, table_.c_str());
-  mnl_attr_put_strz(message, NFTA_CHAIN_NAME, chain.c_str());
-  batch_.finish(message);
+  batch_.finish(start_removal(NFT_MSG_DELCHAIN, {NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME}, chain));
 }
 
 void TableWriter::flush_rules(const std::string& chain) {
-  nlmsghdr* message = batch_.start(NFT_MSG_DELRULE, 0);
-  mnl_attr_put_strz(message, NFTA_RULE_TABLE, table_.c_str());
-  mnl_attr_put_strz(message, NFTA_RULE_CHAIN, chain.c_str());
-  batch_.finish(message);
+  batch_.finish(start_removal(NFT_MSG_DELRULE, {NFTA_RULE_TABLE, NFTA_RULE_CHAIN}, chain));
 }
 
 void TableWriter::flush_set(const std::string& set) {
-  nlmsghdr* message = batch_.start(NFT_MSG_DELSETELEM, 0);
-  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, table_.c_str());
-  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set.c_str());
-  batch_.finish(message);
+  batch_.finish(start_removal(NFT_MSG_DELSETELEM, {NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_LIST_SET}, set));
 }
 
 void TableWriter::delete_set(const std::string& set) {
-  nlmsghdr* message = batch_.start(NFT_MSG_DELSET, 0);
-  mnl_attr_put_strz(message, NFTA_SET_TABLE, table_.c_str());
-  mnl_attr_put_strz(message, NFTA_SET_NAME, set.c_str());
-  batch_.finish(message);
+  batch_.finish(start_removal(NFT_MSG_DELSET, {NFTA_SET_TABLE, NFTA_SET_NAME}, set));
 }
 
 void TableWriter::delete_counter(const std::string& name) {
-  nlmsghdr* message = batch_.start(NFT_MSG_DELOBJ, 0);
-  mnl_attr_put_strz(message, NFTA_OBJ_TABLE, table_.c_str());
-  mnl_attr_put_strz(message, NFTA_OBJ_NAME, name.c_str());
+  nlmsghdr* message = start_removal(NFT_MSG_DELOBJ, {NFTA_OBJ_TABLE, NFTA_OBJ_NAME}, name);
   mnl_attr_put_u32(message, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
   batch_.finish(message);
 }
 
 void TableWriter::delete_element(const std::string& set, std::uint32_t key) {
-  nlmsghdr* message = batch_.start(NFT_MSG_DELSETELEM, 0);
-  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, table_.c_str());
-  mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set.c_str());
+  nlmsghdr* message = start_removal(NFT_MSG_DELSETELEM, {NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_LIST_SET}, set);
   nlattr* list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
   nlattr* element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
   nlattr* value = mnl_attr_nest_start(message, NFTA_SET_ELEM_KEY);

@@ -31,6 +31,13 @@ class TableWriter {
   void delete_element(const std::string& set, std::uint32_t key);
 
  private:
+  /// The attributes (NFTA_*) of a message that hold the table's name and the thing's.
+  struct Place {
+    std::uint16_t table;
+    std::uint16_t name;
+  };
+  nlmsghdr* start_removal(std::uint16_t type, Place place, const std::string& name);
+
   Batch& batch_;
   std::string table_;
   std::uint16_t create_;  // flags of a message
