@@ -55,8 +55,8 @@ class PolicyAccount {
 
   /// The sets that the kernel has from now on. Whether the state should be saved.
   bool use(const PolicySets& sets, TimePoint now);
-  /// What the kernel has counted, in the table of that epoch; empty where it cannot be told. Whether the state should be
-  /// saved: the epoch is news.
+  /// What the kernel has counted, in the table of that epoch; empty where it cannot be told. Whether the state should
+  /// be saved: the epoch is news.
   bool sample(const Tallies& tallies, const std::string& epoch);
   /// After a sample: the counts of sets that are out of use for long enough go to their policies. When there are any,
   /// the state should be saved, and then their counters deleted from the kernel: in that order, a crash between the two
