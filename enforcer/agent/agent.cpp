@@ -202,6 +202,7 @@ Result<> Agent::open_sandboxes() {
 
 void Agent::change(std::vector<store::Event> events, std::span<const net::IpAddr> attached) {
   if (!events.empty()) {
+    if (checkpoints_) checkpoints_->before_plugged_in();
     flows_->before_change(events);
     observer_->before_change(events);
     commits_->take(std::move(events));

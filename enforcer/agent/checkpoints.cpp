@@ -74,6 +74,15 @@ void Checkpoints::reject(const std::string& why) {
 
 void Checkpoints::before_commit() {
   moved_ = true;
+  uncover();
+}
+
+void Checkpoints::before_plugged_in() {
+  if (changed_) return before_commit();
+  if (saving_) uncover();  // what is being written holds it, what is on the disk may not
+}
+
+void Checkpoints::uncover() {
   if (!std::exchange(may_be_marked_, false)) return;
   if (const auto dropped = mark_.drop(); !dropped) {
     may_be_marked_ = true;

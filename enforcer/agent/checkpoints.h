@@ -42,6 +42,9 @@ class Checkpoints {
 
   /// Before a commit that brings news of the source into the kernel.
   void before_commit();
+  /// Before a commit of what the CNI plugin reported: with it the kernel gets what the source said of these pods, which
+  /// the file may not hold yet.
+  void before_plugged_in();
   /// After it: the world may differ from the one on disk.
   void changed();
   /// The source has said everything: what is enforced is no longer the checkpoint.
@@ -56,6 +59,7 @@ class Checkpoints {
   void write();
   void saved(const Result<>& result, std::uint64_t content, std::size_t bytes, Clock::time_point when);
   void cover(std::uint64_t content);
+  void uncover();
   std::chrono::milliseconds pause() const;
 
   boost::asio::io_context& io_;

@@ -115,6 +115,33 @@ TEST_F(CheckpointsTest, ChangesWhileItIsWrittenLeaveItUnmarked) {
   EXPECT_FALSE(marked());
 }
 
+TEST_F(CheckpointsTest, APodThatIsPluggedInBeforeItIsWrittenIsNewer) {
+  write();
+  Checkpoints running(io, config, describes());
+  ASSERT_TRUE(running.restore(table));
+  running.before_plugged_in();
+  EXPECT_TRUE(marked()) << "the file holds all that the source has said";
+  running.changed();
+  EXPECT_TRUE(marked()) << "nothing of it is in the kernel";
+  running.before_plugged_in();
+  EXPECT_FALSE(marked());
+}
+
+TEST_F(CheckpointsTest, APodThatIsPluggedInWhileItIsWrittenIsNewerUntilThen) {
+  write();
+  world.emplace_back(test::pod("db").node("n1").ip("10.0.0.2"));
+  described = 0;
+  Checkpoints running(io, config, describes());
+  ASSERT_TRUE(running.restore(table));
+  running.changed();
+  until([&] { return described == 1; });
+  EXPECT_TRUE(marked());
+  running.before_plugged_in();
+  EXPECT_FALSE(marked());
+  until([&] { return running.status().writes == 1; });
+  EXPECT_TRUE(marked()) << "it is in the file";
+}
+
 TEST_F(CheckpointsTest, TheSameWorldIsNotWrittenAgain) {
   write();
   described = 0;
