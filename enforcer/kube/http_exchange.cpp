@@ -85,8 +85,16 @@ class Exchange final : public HttpExchange, public std::enable_shared_from_this<
   }
   bool goes_on(error_code ec, const std::string& what) {
     if (listener_ == nullptr) return false;
-    if (ec) end({.whole = false, .why = what + ": " + ec.message()});
+    if (ec) end({.whole = false, .why = what + ": " + ec.message() + about_certificate()});
     return !ec;
+  }
+
+  /// What is wrong with the server's certificate, if that was found.
+  std::string about_certificate() {
+    const auto found = ::SSL_get_verify_result(stream_.native_handle());
+    if (found == X509_V_OK) return "";
+    const std::string why = ::X509_verify_cert_error_string(found);
+    return " (" + why + "; it has to be valid for '" + call_.server_name + "')";
   }
 
  public:
