@@ -8,8 +8,11 @@ import socket
 import subprocess
 import time
 
-from cluster_case import ALLOWED, NETWORKING, Case, Outside, connects, deployment, main, policy, prober
+from cluster_case import ALLOWED, NETWORKING, Case, Outside, bare_pod, connects, deployment, main, policy, prober
 from control_plane import until
+from datagrams import Datagrams
+from podfence import IMAGE as AGENT_IMAGE
+from podfence import OTHER_IMAGE
 from workloads import Workloads  # noqa: F401, a part of this test
 
 from host import inside  # noqa: E402, from tests/runtime
@@ -194,10 +197,41 @@ class Tools(Case):
             self.assertIn(name, client.makefile().read())
 
 
+class Upgrade(Case):
+    def test_another_image_and_back(self):
+        """helm upgrade and helm rollback go node by node: meanwhile every datagram of who may arrives, and none of another."""
+        self.namespaces("live")
+        api = self.cluster.api()
+        one, two = self.cluster.nodes
+        for name, node in (("server", one), ("friend", two), ("neighbour", one), ("stranger", two)):
+            api.create("pods", bare_pod(name, node, {"role": "friend" if name in ("friend", "neighbour") else "none"}), "live")
+        api.create("networkpolicies", policy("friends", {"app": "server"}, ingress=[{"from": [
+            {"podSelector": {"matchLabels": {"role": "friend"}}}]}]), "live", NETWORKING)
+        pods = {name: pod for (_, name), pod in self.until_ready("live", 4).items()}
+        netns, addresses = pods["server"]
+
+        def wanted():
+            return all(connects(pods[name][0], address, 8080) == (name != "stranger")
+                       for name in pods if name != "server" for address in addresses)  # fmt: skip
+
+        until(wanted, "friends alone reach the server", 60)
+        traffic = Datagrams(netns, addresses, {name: pods[name][0] for name in ("friend", "neighbour", "stranger")})
+        try:
+            for step, image in ((self.podfence.to_other_image, OTHER_IMAGE), (self.podfence.rollback, AGENT_IMAGE)):
+                step()
+                self.assertEqual(self.podfence.images(), {image})
+        finally:
+            found = traffic.end()
+        print("  " + ", ".join(f"{name}: {sent} sent, {len(lost)} lost" for name, (sent, lost) in found.items()), flush=True)
+        for name, (sent, lost) in found.items():
+            self.assertGreater(sent, 500)
+            self.assertEqual(len(lost), sent if name == "stranger" else 0, (name, lost[:20]))
+
+
 class NoGap(Case):
     def test_first_packets_while_agents_are_killed_and_rolled(self):
         seed = int(os.environ.get("PODFENCE_SEED", random.randrange(1 << 30)))
-        count = int(os.environ.get("PODFENCE_CLUSTER_PODS", 60))
+        count = int(os.environ.get("PODFENCE_CLUSTER_PODS", 80))
         print(f"  PODFENCE_SEED={seed} PODFENCE_CLUSTER_PODS={count}", flush=True)
         dice = random.Random(seed)
         self.namespaces("burst")

@@ -1,11 +1,8 @@
 #!/usr/bin/env python3
 """Figures of a real cluster with 10,000 pods more, on nodes that do not exist, and 1,000 policies; no part of the CI run:
 figures.py --program PODFENCE --plugin PODFENCE_CNI --probe PROBE [--pods N] [--policies N] [--rounds N]"""
-import concurrent.futures
 import contextlib
 import datetime
-import http.client
-import json
 import os
 import re
 import signal
@@ -15,8 +12,9 @@ import sys
 import threading
 import time
 
-from cluster_case import ALLOWED, NETWORKING, OPTIONS, PORT, Case, bare_pod, main_options, policy, prober
-from control_plane import MERGE, until
+from cluster_case import ALLOWED, NETWORKING, OPTIONS, Case, bare_pod, main_options, policy, prober
+from control_plane import until
+from crowd import cpu_seconds, fill, relabel, resident
 
 from host import enter, inside  # noqa: E402, from tests/runtime
 
@@ -43,59 +41,6 @@ class Figures:
             self.show(f"{what}, p99", p99, "ms", target99)
         else:
             print(f"  {what + ', p99':66} {p99:8.1f} ms", flush=True)
-
-
-# The world -------------------------------------------------------------------------------------------------------
-
-
-def load(api, jobs):
-    """Many requests, on connections that stay open. Each job: requests that follow each other."""
-    local = threading.local()
-
-    def one(job):
-        for method, path, body, kind in job:
-            if not hasattr(local, "connection"):
-                local.connection = http.client.HTTPSConnection(api.address, api.port, context=api.context, timeout=60)
-            local.connection.request(method, path, json.dumps(body), {
-                "Authorization": f"Bearer {api.token}", "Content-Type": kind, "User-Agent": "podfence-test"})  # fmt: skip
-            answer = local.connection.getresponse()
-            text = answer.read()
-            if answer.status >= 300:
-                raise RuntimeError(f"{method} {path}: {answer.status} {text[:500]}")
-
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        list(pool.map(one, jobs))
-
-
-def distant_pod(number, namespaces):
-    namespace, name = f"team-{number % namespaces}", f"pod-{number}"
-    address = f"10.{100 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
-    pod = {"metadata": {"name": name, "labels": {"app": f"app-{number % 50}", "tier": f"tier-{number % 7}"}}, "spec": {
-        "nodeName": f"distant-{number % 200}", "automountServiceAccountToken": False, "containers": [
-            {"name": "main", "image": "example/app:1", "ports": [{"name": "http", "containerPort": 8080}]}]}}  # fmt: skip
-    status = {"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}}
-    path = f"/api/v1/namespaces/{namespace}/pods"
-    return [("POST", path, pod, "application/json"), ("PATCH", f"{path}/{name}/status", status, MERGE)]
-
-
-def some_policy(number, namespaces):
-    """A tenth of them is about pods that are here."""
-    namespace = "bench" if number % 10 == 0 else f"team-{number % namespaces}"
-    made = policy(f"policy-{number}", {"app": "server" if namespace == "bench" else f"app-{number % 50}"}, ingress=[{
-        "from": [{"namespaceSelector": {"matchLabels": {"team": f"team-{(number + 1) % namespaces}"}},
-                  "podSelector": {"matchLabels": {"app": f"app-{number % 50}"}}}], "ports": [{"port": 8000 + number % 100}]}])
-    return [("POST", f"/apis/{NETWORKING}/namespaces/{namespace}/networkpolicies", made, "application/json")]
-
-
-def fill(cluster, pods, policies, namespaces=100):
-    begin, api = time.monotonic(), cluster.api()
-    names = ["bench", *(f"team-{n}" for n in range(namespaces))]
-    for name in names:
-        api.create("namespaces", {"metadata": {"name": name, "labels": {"team": name}}})
-    until(lambda: {a["metadata"]["namespace"] for a in api.list("serviceaccounts")} >= set(names), "accounts", 120)
-    load(api, (distant_pod(n, namespaces) for n in range(pods)))
-    load(api, (some_policy(n, namespaces) for n in range(policies)))
-    print(f"  {pods} pods and {policies} policies more, after {time.monotonic() - begin:.0f} s", flush=True)
 
 
 # Measuring -------------------------------------------------------------------------------------------------------
@@ -167,25 +112,16 @@ def changes(figures, api, stream, rounds):
         figures.spread(f"{what}: ... to the last one that does", found[False], 100)
 
 
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        words = file.read().rsplit(") ", 1)[1].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def memory_and_cpu(figures, case, node, pods):
     pid, api = case.agent_process(node), case.cluster.api()
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        text = file.read()
-    resident, most = (int(re.search(rf"{key}:\s+(\d+)", text).group(1)) / 1024 for key in ("VmRSS", "VmHWM"))
-    figures.show("agent: resident memory", resident, "MB", 25)
+    now, most = resident(pid)
+    figures.show("agent: resident memory", now, "MB", 25)
     print(f"  {'agent: most of it so far':66} {most:8.1f} MB", flush=True)
     begin, before = time.monotonic(), cpu_seconds(pid)
     time.sleep(20)
     figures.show("agent: CPU when nothing happens", 100 * (cpu_seconds(pid) - before) / (time.monotonic() - begin), "%", 0.1)
-    begin, before, count = time.monotonic(), cpu_seconds(pid), 1000
-    load(api, ([("PATCH", f"/api/v1/namespaces/team-{n % 100}/pods/pod-{n}", {"metadata": {"labels": {"round": str(n)}}}, MERGE)]
-               for n in range(min(count, pods))))
+    begin, before, count = time.monotonic(), cpu_seconds(pid), min(1000, pods)
+    relabel(api, count)
     spent = time.monotonic() - begin
     time.sleep(1)
     print(f"  {'agent: CPU of an event':66} {1e6 * (cpu_seconds(pid) - before) / count:8.1f} us  (at {count / spent:.0f} a second)", flush=True)
@@ -230,7 +166,7 @@ def burst(figures, api, cluster, server, to_server, count=50):
 def measure():
     case, figures = Case(), Figures()
     cluster, api = Case.cluster, Case.cluster.api()
-    fill(cluster, OPTIONS.pods, OPTIONS.policies)
+    fill(api, OPTIONS.pods, OPTIONS.policies)
     Case.install()
     one, two = cluster.nodes
     for name, node in (("server", one), ("client", two)):

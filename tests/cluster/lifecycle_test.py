@@ -79,7 +79,7 @@ class Reboot(Case):
 
     def setUp(self):
         self.dice = random.Random(seed := int(os.environ.get("PODFENCE_SEED", random.randrange(1 << 30))))
-        self.count = int(os.environ.get("PODFENCE_CLUSTER_PODS", 90))
+        self.count = int(os.environ.get("PODFENCE_CLUSTER_PODS", 120))
         print(f"  PODFENCE_SEED={seed} PODFENCE_CLUSTER_PODS={self.count}", flush=True)
         self.namespaces("burst")
         self.cluster.api().create("networkpolicies", policy("one-peer", {}, policyTypes=["Ingress", "Egress"], egress=[

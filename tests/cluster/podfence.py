@@ -10,7 +10,7 @@ from image import write_folder_image  # from tests/runtime
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 CHART = os.path.join(ROOT, "deploy", "helm", "podfence")
-IMAGE = "localhost/podfence:test"
+IMAGE, OTHER_IMAGE = "localhost/podfence:test", "localhost/podfence:next"
 SYSTEM = "kube-system"
 
 
@@ -23,10 +23,11 @@ class Podfence:
             os.makedirs(os.path.dirname(os.path.join(prefix, name)), exist_ok=True)
             shutil.copy(source, os.path.join(prefix, name))
         subprocess.run([os.path.join(ROOT, "deploy", "image", "rootfs.sh"), prefix, root], check=True)
-        archive = os.path.join(cluster.root, "podfence.tar")
-        write_folder_image(archive, IMAGE, root, "/bin/podfence")
-        for node in cluster.nodes:
-            node.import_image(archive)
+        for image in (IMAGE, OTHER_IMAGE):
+            archive = os.path.join(cluster.root, "podfence.tar")
+            write_folder_image(archive, image, root, "/bin/podfence")
+            for node in cluster.nodes:
+                node.import_image(archive)
 
     def run_helm(self, *arguments):
         command = [self.helm, *arguments, "--namespace", SYSTEM, "--kubeconfig", self.cluster.plane.kubeconfig("admin")]
@@ -34,11 +35,23 @@ class Podfence:
         if done.returncode != 0:
             raise RuntimeError(f"{command}: {done.stdout[-2000:]}{done.stderr}\n{self.words()}")
 
-    def upgrade(self, *options):
-        repository, tag = IMAGE.split(":")
+    def upgrade(self, *options, image=IMAGE):
+        repository, tag = image.split(":")
         command = ["upgrade", "--install", "podfence", CHART, "--set", f"image.repository={repository},image.tag={tag}", *options]
         self.run_helm(*command, "--dry-run=server")
         self.run_helm(*command)
+
+    def to_other_image(self):
+        self.upgrade("--reuse-values", "--wait", "--timeout=240s", image=OTHER_IMAGE)
+        self.until_ready()
+
+    def rollback(self):
+        self.run_helm("rollback", "podfence", "--wait", "--timeout=240s")
+        self.until_ready()
+
+    def images(self):
+        """Of the agents that run."""
+        return {c["image"] for pod in self.pods().values() for c in pod["spec"]["containers"]}
 
     def uninstall(self):
         """As the chart's notes say."""
