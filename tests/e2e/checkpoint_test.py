@@ -236,6 +236,27 @@ class CheckpointTest(KubeCase):
         self.assertTrue(self.node.set_has("managed4", self.web.v4))
         self.assertFalse(self.node.set_has("known4", self.web.v4))
 
+    def test_a_pod_that_came_after_it_is_not_cut(self):  # R-08
+        """Known from the server and plugged in since the file was written: the kernel's table is newer than the file."""
+        self.learn()
+        box = Sandbox(self.node, 9, "10.1.0.99", "late")
+        self.addCleanup(box.udp.close)
+        self.api.put(box.manifest({"app": "late"}))
+        self.node.until(lambda: self.node.status()["counts"]["pods"] == 4, "the server has told of it", 60)
+        writes = self.checkpoint()["writes"]
+        answer = self.node.ask(box.request())
+        self.assertEqual((answer.get("ok"), answer.get("pod_known")), (True, True), answer)
+        self.assertEqual(self.checkpoint()["writes"], writes, "within ten seconds there is no other")
+        self.node.end_agent(signal.SIGKILL)
+        before = self.rules()
+        self.api.kill()
+        self.start_agent(enforces=False)
+        self.node.until(lambda: "may be newer" in self.checkpoint().get("ignored", ""), "the file is not believed", 10)
+        self.assertEqual(self.rules(), before)
+        self.assertTrue(self.node.set_has("known4", box.v4))
+        self.api.start()
+        self.until_written()
+
     def test_a_known_pod_is_plugged_in_after_a_reboot(self):
         """Addresses of before the boot are nobody's; those that the plugin reports are judged by the checkpoint."""
         self.learn()
