@@ -133,6 +133,7 @@ class Agent final : public Answerer, private CniHost, private Commits::Listener,
   asio::steady_timer tick_timer_{io_};
   bool synced_ = false;
   bool has_read_ = false;  // since the last tick
+  std::uint64_t checkpoints_written_ = 0;
 };
 
 Result<> Agent::start() {
@@ -283,7 +284,10 @@ std::optional<flow::CounterPackets> Agent::counters() {
 
 void Agent::on_tick() {
   after(tick_timer_, tick, [this] { on_tick(); });
-  if (std::exchange(has_read_, false)) ::malloc_trim(0);  // a file takes much more while it is read than what stays
+  const std::uint64_t writes = checkpoints_ ? checkpoints_->status().writes : 0;
+  const bool has_written = std::exchange(checkpoints_written_, writes) != writes;
+  // A file takes much more while it is read or written than what stays.
+  if (std::exchange(has_read_, false) || has_written) ::malloc_trim(0);
   if (commits_->started()) {
     const auto counted = counters();
     flows_->on_tick(Clock::now(), counted);

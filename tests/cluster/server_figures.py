@@ -99,13 +99,13 @@ def measure(plane, options, folder):
     agents = [Agent(options.program, number, folder) for number in range(options.agents)]
     for agent in agents:
         api.create("nodes", {"metadata": {"name": agent.node}})
-    cost, found = Cost(plane, options), {}
+    cost, found, kubeconfig = Cost(plane, options), {}, plane.kubeconfig("admin")
     for _ in range(3):
         cost.of_changes([])  # until what the crowd's arrival left to do is done
     without = [cost.show("no agent", [])[0]]
     for watch in ("needed", "cluster"):
         for agent in agents:
-            agent.start(plane.kubeconfig("admin"), watch)
+            agent.start(kubeconfig, watch)
         for agent in agents:
             until(agent.enforces, f"{agent.node} is enforced", 300)
         time.sleep(15)  # checkpoints are written
